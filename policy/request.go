@@ -1,0 +1,159 @@
+package policy
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Door is the way a request came in.
+type Door uint8
+
+// The doors.
+const (
+	DoorDNS     Door = iota + 1 // a question to the resolver
+	DoorHTTP                    // a plain request to the proxy: the URL is known
+	DoorCONNECT                 // the name in a CONNECT request
+	DoorTLS                     // the SNI of a tunnel
+	DoorInspect                 // a request inside an inspected tunnel: the URL is known
+	DoorCheck                   // a person asking "what would happen?"
+)
+
+var doorNames = [...]string{
+	DoorDNS: "dns", DoorHTTP: "http", DoorCONNECT: "connect", DoorTLS: "tls",
+	DoorInspect: "inspect", DoorCheck: "check",
+}
+
+func (d Door) String() string {
+	if int(d) < len(doorNames) {
+		return doorNames[d]
+	}
+	return ""
+}
+
+// MarshalText and UnmarshalText make doors readable in records.
+func (d Door) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an unknown word is no door.
+func (d *Door) UnmarshalText(b []byte) error {
+	*d = 0
+	for i, name := range doorNames {
+		if name == string(b) {
+			*d = Door(i)
+		}
+	}
+	return nil
+}
+
+// Request is one thing asked for, in canonical form.
+type Request struct {
+	Door   Door
+	Client netip.Addr
+	Host   Host
+	Path   string // path and query, canonical; "" where the door sees only the host
+	Time   time.Time
+}
+
+// Facts is what the lists say of a host or URL.
+type Facts struct {
+	Categories CategorySet
+	Mandatory  Category // the mandatory list it is on, or Uncategorised
+	// MandatoryPaths: the host has path-level entries on a mandatory list, and
+	// the question was about the host alone, so only the URL can settle it (I3).
+	MandatoryPaths Category
+	// Paths: the host has path-level entries of any kind.
+	Paths bool
+}
+
+// Classifier says what the lists hold on a host; path is "" where only the
+// host is known. It must be safe for concurrent use and must not allocate for
+// a host that is on no list.
+type Classifier interface {
+	Classify(h Host, path string) Facts
+}
+
+// Identifier says who is behind an address. An address it does not know gives
+// the zero Client with Addr set.
+type Identifier interface {
+	Identify(addr netip.Addr) Client
+}
+
+// Snapshot is everything one decision is taken from, swapped whole so that a
+// verdict is always of one version.
+type Snapshot struct {
+	Policy       *Policy
+	Lists        Classifier
+	Clients      Identifier
+	StoreVersion uint64 // the category store's number, written into every event
+}
+
+// Engine gathers the facts of a request and asks the current policy. The zero
+// Engine refuses everything.
+type Engine struct {
+	current atomic.Pointer[Snapshot]
+}
+
+// Swap puts a new snapshot in place. Decisions under way finish on the old one.
+func (e *Engine) Swap(s *Snapshot) { e.current.Store(s) }
+
+// Current is the snapshot in force, nil before the first Swap.
+func (e *Engine) Current() *Snapshot { return e.current.Load() }
+
+// Decide answers a request from the snapshot in force.
+func (e *Engine) Decide(q Request) Ruling {
+	return e.current.Load().Decide(q)
+}
+
+// Ruling is a decision with what it was taken from, enough to write the event.
+type Ruling struct {
+	Decision
+	Client        Client
+	Facts         Facts
+	PolicyVersion string
+	StoreVersion  uint64
+}
+
+// Decide answers a request from this snapshot. A nil or incomplete snapshot
+// refuses: the filter fails closed.
+func (s *Snapshot) Decide(q Request) Ruling {
+	return s.decide(q, nil)
+}
+
+// Explain is Decide with the way it went.
+func (s *Snapshot) Explain(q Request) (Ruling, Trace) {
+	var t Trace
+	r := s.decide(q, &t)
+	return r, t
+}
+
+// DecideFor answers as if the request came from a client of the named profile,
+// for a person asking "what would a Year 5 child get?".
+func (s *Snapshot) DecideFor(profile string, q Request) (Ruling, Trace, bool) {
+	if s == nil || s.Policy == nil || s.Lists == nil {
+		return Ruling{}, nil, false
+	}
+	p, ok := s.Policy.profiles[profile]
+	if !ok {
+		return Ruling{}, nil, false
+	}
+	var t Trace
+	facts := s.Lists.Classify(q.Host, q.Path)
+	d := s.Policy.decide(question{Request: q, facts: facts, profile: p}, &t)
+	return s.ruling(d, Client{Addr: q.Client}, facts), t, true
+}
+
+func (s *Snapshot) decide(q Request, t *Trace) Ruling {
+	if s == nil || s.Policy == nil || s.Lists == nil || s.Clients == nil {
+		t.add(ReasonNotReady, Pos{}, "no policy or no category store is loaded: everything is refused")
+		return Ruling{}
+	}
+	client := s.Clients.Identify(q.Client.Unmap())
+	facts := s.Lists.Classify(q.Host, q.Path)
+	group, profile := s.Policy.place(client.Group)
+	d := s.Policy.decide(question{Request: q, client: client, facts: facts, group: group, profile: profile}, t)
+	return s.ruling(d, client, facts)
+}
+
+func (s *Snapshot) ruling(d Decision, c Client, f Facts) Ruling {
+	return Ruling{Decision: d, Client: c, Facts: f, PolicyVersion: s.Policy.Version, StoreVersion: s.StoreVersion}
+}
