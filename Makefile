@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+# Go and make are all that `make run` needs.
+
+GO      ?= go
+BIN     := bin/schoolgate
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+BENCH   ?= .
+
+.PHONY: run build test check unit fuzz bench deps clean FORCE
+
+## run: build the appliance and start it on loopback with the sample school
+run: build
+	@exec ./$(BIN) serve
+
+## build: one static binary
+build: $(BIN)
+
+$(BIN): FORCE
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/schoolgate
+
+## test: everything that proves the project
+test: deps check unit
+
+## check: formatting, vet, staticcheck
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+## unit: all tests, with the race detector where there is a C compiler for it
+unit: build
+	@if command -v gcc >/dev/null 2>&1; then \
+	  CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...; \
+	else \
+	  echo "SKIPPED: the race detector, which needs gcc (install it, or run make test as root)"; \
+	  $(GO) test -timeout 10m ./...; \
+	fi
+
+## deps: Debian packages that tests need, installed when root
+deps:
+	@deploy/test-deps
+
+## fuzz: every fuzz target for a short while
+fuzz:
+	@deploy/fuzz 20s
+
+## bench: the hot paths, allocations counted, each beside a peer or bare ceiling
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./categories ./proxy/... ./audit ./dnsfilter/...
+
+clean:
+	rm -rf bin
+
+FORCE:
