@@ -16,6 +16,10 @@ func (p *Policy) decide(q question, t *Trace) Decision {
 		t.add(ReasonNotReady, Pos{}, "no profile applies")
 		return d
 	}
+	if q.facts.Unreadable { // a mandatory list may hold the host: nothing is let through
+		t.add(ReasonNotReady, Pos{}, "the category store cannot be read: everything is refused")
+		return d
+	}
 	_ = p.mandatory(&q, &d, t) ||
 		p.neverBlock(&q, &d, t) ||
 		p.cutOff(&q, &d, t) ||

@@ -63,6 +63,9 @@ type Facts struct {
 	MandatoryPaths Category
 	// Paths: the host has path-level entries of any kind.
 	Paths bool
+	// Unreadable: the store broke under the question, so nothing is known of the
+	// host and the request is refused (F5, F6).
+	Unreadable bool
 }
 
 // Classifier says what the lists hold on a host; path is "" where only the
