@@ -151,9 +151,13 @@ type Decision struct {
 	Profile  *Profile // the settings it was decided under; nil if none could be found
 	Note     string   // the school's own reason, from an exception or pass
 	Safe     Host     // reach this host instead: its safety mode; zero for none
-	Inspect  bool     // the host has path-level entries: only the URL settles it
+	Inspect  bool     // the host has path-level entries and the path was not seen: only the URL settles it
 	Shielded bool     // a help-line: nothing of the person who asked is recorded (F10)
 }
+
+// Overblock reports whether a host is refused only because some of its pages are
+// on a mandatory list and the page asked for could not be seen (I3).
+func (d Decision) Overblock() bool { return d.Reason == ReasonMandatory && d.Inspect }
 
 // Band is the age band the decision was taken for.
 func (d Decision) Band() AgeBand {
@@ -169,20 +173,4 @@ func (d Decision) ProfileName() string {
 		return ""
 	}
 	return d.Profile.Name
-}
-
-// Step is one line of a [Trace]: a step of the decision order and what it said.
-type Step struct {
-	Reason Reason
-	Rule   Pos
-	Said   string // "" for a step that was passed over without a word
-}
-
-// Trace tells the whole way of a decision, for the person who asks why.
-type Trace []Step
-
-func (t *Trace) add(r Reason, rule Pos, format string, args ...any) {
-	if t != nil {
-		*t = append(*t, Step{Reason: r, Rule: rule, Said: fmt.Sprintf(format, args...)})
-	}
 }

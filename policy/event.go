@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -26,11 +27,21 @@ func ParseEventID(s string) (EventID, error) {
 	return EventID(n), nil
 }
 
-// MarshalText and UnmarshalText write the id the way people see it.
-func (id EventID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+// MarshalText and UnmarshalText write the id the way people see it, and that of
+// an event not yet recorded as "".
+func (id EventID) MarshalText() ([]byte, error) {
+	if id == 0 {
+		return nil, nil
+	}
+	return []byte(id.String()), nil
+}
 
 // UnmarshalText reads what MarshalText wrote.
 func (id *EventID) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*id = 0
+		return nil
+	}
 	*id, err = ParseEventID(string(b))
 	return err
 }
@@ -74,12 +85,15 @@ func (e *Event) Flagged() bool { return e.Severity > 0 }
 func (r Ruling) Event(q Request) Event {
 	e := Event{
 		Time: q.Time, Door: q.Door,
-		Client: q.Client.Unmap().String(), Device: r.Client.Device, Group: r.Client.Group,
+		Client: clientText(q.Client), Device: r.Client.Device, Group: r.Client.Group,
 		Profile: r.ProfileName(), Pupil: r.Band().Pupil(),
 		Verdict: r.Verdict, Reason: r.Reason, Category: r.Category, Rule: r.Rule.String(),
 		Severity: r.Severity, PolicyVersion: r.PolicyVersion, StoreVersion: r.StoreVersion,
 	}
 	if r.Reason == ReasonMandatory {
+		if r.Overblock() {
+			e.Finding = FindingOverblock
+		}
 		return e
 	}
 	if r.Shielded { // a help-line: that it was used is counted, by whom and which is not kept
@@ -89,6 +103,16 @@ func (r Ruling) Event(q Request) Event {
 	e.Host = q.Host.String()
 	e.Path, _, _ = strings.Cut(q.Path, "?")
 	return e
+}
+
+// FindingOverblock marks a host refused for pages nobody could see (I3).
+const FindingOverblock = "overblock"
+
+func clientText(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return ""
+	}
+	return addr.Unmap().String()
 }
 
 // Sink takes finished events. Record returns once the event has been handed to

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -9,8 +8,9 @@ import (
 // HostRule is one written line about a host and everything below it.
 type HostRule struct {
 	Host Host
-	// Path narrows the rule to a path prefix, on whole segments; "" is the whole
-	// host. A door that cannot see paths takes the rule as one for the whole host.
+	// Path narrows the rule to a path prefix, on whole segments; "" and "/" are the
+	// whole host. A door that cannot see paths takes the rule as one for the whole
+	// host, unless the whole host has a rule of its own.
 	Path    string
 	Exact   bool // only this very name, nothing below it
 	Verdict Verdict
@@ -31,31 +31,56 @@ func (r *HostRule) matches(h Host, path string, at time.Time) bool {
 	return r.Path == "" || path == "" || pathWithin(path, r.Path)
 }
 
-// pathWithin reports whether path lies at or below prefix, on whole segments.
+// nearerThan reports whether r speaks of the same host more closely than o: by a
+// longer path, or where the path is not known by none; by naming the very host;
+// and at a tie by being stricter.
+func (r *HostRule) nearerThan(o *HostRule, path string) bool {
+	if path == "" && (r.Path == "") != (o.Path == "") {
+		return r.Path == ""
+	}
+	if path != "" && len(r.Path) != len(o.Path) {
+		return len(r.Path) > len(o.Path)
+	}
+	if r.Exact != o.Exact {
+		return r.Exact
+	}
+	return r.Verdict < o.Verdict
+}
+
+// pathWithin reports whether path lies at or below prefix, on whole segments;
+// a prefix with a query is met by more of the query.
 func pathWithin(path, prefix string) bool {
 	rest, ok := strings.CutPrefix(path, prefix)
-	return ok && (rest == "" || strings.HasSuffix(prefix, "/") || rest[0] == '/' || rest[0] == '?')
+	if !ok || rest == "" {
+		return ok
+	}
+	if strings.Contains(prefix, "?") {
+		return rest[0] == '&'
+	}
+	return rest[0] == '/' || rest[0] == '?'
 }
 
 // HostSet finds the written rule nearest to a host. A nil or zero set holds
 // none. It is immutable once built, and looking up allocates nothing.
 type HostSet struct {
-	rules map[string][]HostRule // by host name; longest path first, then strictest
+	rules map[string][]HostRule // by host name
+	// bare holds the rules for www.x.example under x.example, where they speak of
+	// exactly that name if it has no rule itself: people write either and mean the
+	// site.
+	bare map[string][]HostRule
 }
 
 // NewHostSet builds a set of the given rules.
 func NewHostSet(rules ...HostRule) *HostSet {
-	s := &HostSet{rules: make(map[string][]HostRule, len(rules))}
+	s := &HostSet{rules: make(map[string][]HostRule, len(rules)), bare: make(map[string][]HostRule)}
 	for _, r := range rules {
+		if !strings.Contains(r.Path, "?") {
+			r.Path = strings.TrimSuffix(r.Path, "/")
+		}
 		s.rules[r.Host.name] = append(s.rules[r.Host.name], r)
-	}
-	for _, list := range s.rules {
-		slices.SortStableFunc(list, func(a, b HostRule) int {
-			if len(a.Path) != len(b.Path) {
-				return len(b.Path) - len(a.Path)
-			}
-			return int(a.Verdict) - int(b.Verdict) // block beats allow at a tie
-		})
+		if bare, ok := strings.CutPrefix(r.Host.name, "www."); ok && !r.Exact {
+			s.bare[bare] = append(s.bare[bare], r)
+		}
 	}
 	return s
 }
@@ -71,20 +96,30 @@ func (s *HostSet) Len() int {
 // Find gives the rule nearest to the host, and nil if none speaks of it at that
 // moment. Rules with an end are passed over once it has come.
 func (s *HostSet) Find(h Host, path string, at time.Time) *HostRule {
-	if s == nil || len(s.rules) == 0 {
+	if s == nil || len(s.rules) == 0 || h.IsZero() {
 		return nil
 	}
-	for name := h.name; name != ""; {
-		list := s.rules[name]
-		for i := range list {
-			if list[i].matches(h, path, at) {
-				return &list[i]
-			}
+	if r := nearest(s.rules[h.name], h, path, at); r != nil || h.addr.IsValid() {
+		return r
+	}
+	if r := nearest(s.bare[h.name], h, path, at); r != nil {
+		return r
+	}
+	for up, ok := h.Parent(); ok; up, ok = up.Parent() {
+		if r := nearest(s.rules[up.name], h, path, at); r != nil {
+			return r
 		}
-		if h.addr.IsValid() {
-			return nil // an address has no parents
-		}
-		_, name, _ = strings.Cut(name, ".")
 	}
 	return nil
+}
+
+// nearest is the nearest of the rules under one name that speak of the request.
+func nearest(rules []HostRule, h Host, path string, at time.Time) (best *HostRule) {
+	for i := range rules {
+		r := &rules[i]
+		if r.matches(h, path, at) && (best == nil || r.nearerThan(best, path)) {
+			best = r
+		}
+	}
+	return best
 }

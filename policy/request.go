@@ -100,11 +100,16 @@ type Engine struct {
 func (e *Engine) Swap(s *Snapshot) { e.current.Store(s) }
 
 // Current is the snapshot in force, nil before the first Swap.
-func (e *Engine) Current() *Snapshot { return e.current.Load() }
+func (e *Engine) Current() *Snapshot {
+	if e == nil {
+		return nil
+	}
+	return e.current.Load()
+}
 
 // Decide answers a request from the snapshot in force.
 func (e *Engine) Decide(q Request) Ruling {
-	return e.current.Load().Decide(q)
+	return e.Current().Decide(q)
 }
 
 // Ruling is a decision with what it was taken from, enough to write the event.
@@ -117,21 +122,29 @@ type Ruling struct {
 }
 
 // Decide answers a request from this snapshot. A nil or incomplete snapshot
-// refuses: the filter fails closed.
+// refuses: the filter fails closed. It allocates nothing beyond what the lists
+// and the clients do.
 func (s *Snapshot) Decide(q Request) Ruling {
-	return s.decide(q, nil)
+	if !s.ready() {
+		return Ruling{}
+	}
+	full := s.ask(q)
+	return s.ruling(s.Policy.decide(&full), &full)
 }
 
 // Explain is Decide with the way it went.
 func (s *Snapshot) Explain(q Request) (Ruling, Trace) {
-	var t Trace
-	r := s.decide(q, &t)
-	return r, t
+	if !s.ready() {
+		return Ruling{}, (&question{}).trace(&Decision{})
+	}
+	full := s.ask(q)
+	return s.explain(&full)
 }
 
-// DecideFor answers as if the request came from a client of the named profile,
-// for a person asking "what would a Year 5 child get?".
-func (s *Snapshot) DecideFor(profile string, q Request) (Ruling, Trace, bool) {
+// DecideFor answers as if the request came from an unknown client with the named
+// profile, for a person asking "what would a Year 5 child get?"; ok is false if
+// there is no such profile, or nothing to decide by.
+func (s *Snapshot) DecideFor(profile string, q Request) (r Ruling, t Trace, ok bool) {
 	if s == nil || s.Policy == nil || s.Lists == nil {
 		return Ruling{}, nil, false
 	}
@@ -139,24 +152,28 @@ func (s *Snapshot) DecideFor(profile string, q Request) (Ruling, Trace, bool) {
 	if !ok {
 		return Ruling{}, nil, false
 	}
-	var t Trace
-	facts := s.Lists.Classify(q.Host, q.Path)
-	d := s.Policy.decide(question{Request: q, facts: facts, profile: p}, &t)
-	return s.ruling(d, Client{Addr: q.Client}, facts), t, true
+	r, t = s.explain(&question{
+		Request: q, client: Client{Addr: q.Client.Unmap()}, facts: s.Lists.Classify(q.Host, q.Path), profile: p,
+	})
+	return r, t, true
 }
 
-func (s *Snapshot) decide(q Request, t *Trace) Ruling {
-	if s == nil || s.Policy == nil || s.Lists == nil || s.Clients == nil {
-		t.add(ReasonNotReady, Pos{}, "no policy or no category store is loaded: everything is refused")
-		return Ruling{}
-	}
+func (s *Snapshot) ready() bool {
+	return s != nil && s.Policy != nil && s.Lists != nil && s.Clients != nil
+}
+
+// ask gathers the facts of a request.
+func (s *Snapshot) ask(q Request) question {
 	client := s.Clients.Identify(q.Client.Unmap())
-	facts := s.Lists.Classify(q.Host, q.Path)
 	group, profile := s.Policy.place(client.Group)
-	d := s.Policy.decide(question{Request: q, client: client, facts: facts, group: group, profile: profile}, t)
-	return s.ruling(d, client, facts)
+	return question{Request: q, client: client, facts: s.Lists.Classify(q.Host, q.Path), group: group, profile: profile}
 }
 
-func (s *Snapshot) ruling(d Decision, c Client, f Facts) Ruling {
-	return Ruling{Decision: d, Client: c, Facts: f, PolicyVersion: s.Policy.Version, StoreVersion: s.StoreVersion}
+func (s *Snapshot) explain(q *question) (Ruling, Trace) {
+	d := s.Policy.decide(q)
+	return s.ruling(d, q), q.trace(&d)
+}
+
+func (s *Snapshot) ruling(d Decision, q *question) Ruling {
+	return Ruling{Decision: d, Client: q.client, Facts: q.facts, PolicyVersion: s.Policy.Version, StoreVersion: s.StoreVersion}
 }

@@ -9,31 +9,35 @@ type Period struct {
 	Rule Pos
 
 	Days     [7]bool // by time.Weekday; none set means every day
-	From, To int     // minutes after midnight, To exclusive; To < From runs past midnight
+	From, To int     // minutes after midnight, To exclusive; To <= From runs past midnight
 	// First and Last bound the dates, inclusive, as year*10000+month*100+day; 0 for no bound.
 	First, Last int
 }
 
-// contains reports whether the local moment lies in the period. A period that
-// runs past midnight belongs to the day it began on.
+// contains reports whether the local moment lies in the period. It goes by the
+// clock on the wall, so on a day of 23 or 25 hours too. A period that runs past
+// midnight belongs to the day it began on.
 func (p *Period) contains(t time.Time) bool {
 	minute := t.Hour()*60 + t.Minute()
-	if p.To <= p.From && p.From != 0 && minute < p.To {
-		t = t.AddDate(0, 0, -1)
-		minute += 24 * 60
+	if p.From < p.To {
+		return p.From <= minute && minute < p.To && p.onDay(t.Date())
 	}
-	to := p.To
-	if to <= p.From {
-		to += 24 * 60
-	}
-	if minute < p.From || minute >= to {
-		return false
-	}
-	if p.Days != ([7]bool{}) && !p.Days[t.Weekday()] {
-		return false
+	if minute >= p.From {
+		return p.onDay(t.Date())
 	}
 	y, m, d := t.Date()
-	date := y*10000 + int(m)*100 + d
+	return minute < p.To && p.onDay(y, m, d-1)
+}
+
+// onDay reports whether the period can begin on a day; the day before the first
+// of a month may be written as its day 0.
+func (p *Period) onDay(year int, month time.Month, day int) bool {
+	noon := time.Date(year, month, day, 12, 0, 0, 0, time.UTC)
+	if p.Days != ([7]bool{}) && !p.Days[noon.Weekday()] {
+		return false
+	}
+	year, month, day = noon.Date()
+	date := year*10000 + int(month)*100 + day
 	return (p.First == 0 || date >= p.First) && (p.Last == 0 || date <= p.Last)
 }
 
