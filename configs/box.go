@@ -1,0 +1,222 @@
+package configs
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+const resolvConf = "/etc/resolv.conf"
+
+// defaultBox is what a schoolgate.yaml that says nothing gets; README.md and the
+// sample file show each of these values, and a test compares them.
+func defaultBox() Box {
+	return Box{
+		Policy: "policy.yaml",
+		Data:   "var",
+		DNS: DNS{
+			Listen:    addrPorts("127.0.0.1:5300"),
+			Networks:  localNetworks(),
+			Answer:    Sinkhole,
+			Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+			CacheSize: 50_000,
+			EDEText:   "blocked by the school's internet filter",
+		},
+		Proxy: Proxy{
+			Listen: addrPorts("127.0.0.1:3128"), ConnectPorts: []uint16{443},
+			MaxConnections: 4096, MaxPerClient: 256,
+		},
+		Metrics: Metrics{Listen: addrPorts("127.0.0.1:9300")},
+		Mail:    Mail{TLS: StartTLS, Timeout: 30 * time.Second},
+		Audit:   Audit{Durability: Normal, SegmentSize: 64 << 20},
+		Log:     Log{Level: slog.LevelInfo, Format: "text"},
+	}
+}
+
+// localNetworks are this machine and the ranges that schools use inside.
+func localNetworks() (out []netip.Prefix) {
+	for _, s := range []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"} {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func addrPorts(s string) []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(s)} }
+
+// readBox walks schoolgate.yaml.
+func (l *loader) readBox(v value) Box {
+	b := defaultBox()
+	system := true // the resolvers of the operating system, unless some are named
+	v.fields(map[string]func(value){
+		"policy": one(&b.Policy, fileName),
+		"data":   one(&b.Data, fileName),
+		"dns": func(v value) {
+			v.fields(map[string]func(value){
+				"listen": many(&b.DNS.Listen, listener),
+				"upstreams": func(v value) {
+					system = false
+					v.each(func(v value) { l.upstream(v, &b.DNS, &system) })
+				},
+				"networks": many(&b.DNS.Networks, network),
+				"block": func(v value) {
+					v.fields(map[string]func(value){
+						"answer":    one(&b.DNS.Answer, choice("answer", Sinkhole, NXDOMAIN, Refused)),
+						"addresses": many(&b.DNS.Addresses, address),
+						"ede_text":  one(&b.DNS.EDEText, words),
+					})
+				},
+				"cache": one(&b.DNS.CacheSize, number(0, 5_000_000)),
+			})
+		},
+		"proxy": func(v value) {
+			v.fields(map[string]func(value){
+				"listen":             many(&b.Proxy.Listen, listener),
+				"connect_ports":      many(&b.Proxy.ConnectPorts, portNumber),
+				"allow_destinations": many(&b.Proxy.AllowDestinations, network),
+				"max_connections":    one(&b.Proxy.MaxConnections, number(1, 1_000_000)),
+				"max_per_client":     one(&b.Proxy.MaxPerClient, number(1, 1_000_000)),
+			})
+		},
+		"metrics": func(v value) {
+			v.fields(map[string]func(value){"listen": many(&b.Metrics.Listen, listener)})
+		},
+		"lists": func(v value) {
+			v.fields(map[string]func(value){
+				"feeds": one(&b.Lists.Feeds, fileName),
+				"store": one(&b.Lists.Store, fileName),
+			})
+		},
+		"mail": func(v value) { l.readMail(v, &b.Mail) },
+		"console": func(v value) {
+			v.fields(map[string]func(value){"url": one(&b.Console.URL, webAddress)})
+		},
+		"audit": func(v value) {
+			v.fields(map[string]func(value){
+				"durability":   one(&b.Audit.Durability, choice("durability", Normal, StrictlySync)),
+				"segment_size": one(&b.Audit.SegmentSize, size(1<<20, 1<<30)),
+			})
+		},
+		"log": func(v value) {
+			v.fields(map[string]func(value){
+				"level":  one(&b.Log.Level, logLevel),
+				"format": one(&b.Log.Format, choice("log format", "text", "json")),
+			})
+		},
+	})
+	l.checkBox(v, &b)
+	if system {
+		l.systemUpstreams(v, &b.DNS)
+	}
+	return b
+}
+
+func (l *loader) upstream(v value, dns *DNS, system *bool) {
+	if v.isText() && v.node.Value == "system" {
+		*system = true
+	} else if up, ok := read(v, upstream); ok {
+		dns.Upstreams = append(dns.Upstreams, up)
+	}
+}
+
+// systemUpstreams adds the resolvers the operating system uses. A box without
+// any starts all the same: it answers what it blocks and says the rest failed.
+func (l *loader) systemUpstreams(v value, dns *DNS) {
+	var servers []netip.AddrPort
+	if file, err := os.Open(resolvConf); err == nil {
+		servers = nameservers(file)
+		file.Close() // read only: nothing can be lost
+	}
+	for _, s := range servers {
+		if !listensOn(dns.Listen, s) {
+			dns.Upstreams = append(dns.Upstreams, s)
+		}
+	}
+	if len(dns.Upstreams) == 0 {
+		l.warn(v.pos(), "dns.upstreams: %s names no resolver but this box itself, so allowed names cannot be answered (write an address)", resolvConf)
+	}
+}
+
+// listensOn reports whether the address is one of our own listeners: asking
+// there would be asking ourselves.
+func listensOn(own []netip.AddrPort, s netip.AddrPort) bool {
+	for _, l := range own {
+		if l.Port() == s.Port() && (l.Addr().Unmap() == s.Addr() || (l.Addr().IsUnspecified() && s.Addr().IsLoopback())) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loader) readMail(v value, m *Mail) {
+	v.fields(map[string]func(value){
+		"server":        one(&m.Server, mailServer),
+		"tls":           one(&m.TLS, choice("mail encryption", StartTLS, TLS, NoTLS)),
+		"username":      one(&m.Username, words),
+		"password_file": one(&m.PasswordFile, fileName),
+		"from":          one(&m.From, mailAddress),
+		"ca_file":       one(&m.CAFile, fileName),
+		"timeout":       one(&m.Timeout, duration(time.Second, 10*time.Minute)),
+	})
+	switch {
+	case m.Server == "":
+		if m.From != "" || m.Username != "" || m.PasswordFile != "" {
+			v.problem("there is no server (write server: host:port)")
+		}
+		return
+	case m.From == "":
+		v.problem("there is no sender (write from: schoolgate@your-school)")
+	case (m.Username == "") != (m.PasswordFile == ""):
+		v.problem("username and password_file belong together: write both or neither")
+	}
+	if m.TLS != NoTLS {
+		return
+	}
+	host, _, _ := net.SplitHostPort(m.Server) // checked when it was read
+	if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
+		v.problem("tls: none sends alerts in clear, so it is for a server on this machine only, such as 127.0.0.1:25 (use starttls or tls)")
+		return
+	}
+	if m.Username != "" {
+		v.problem("tls: none would send the password in clear (use starttls or tls)")
+		return
+	}
+	l.warn(v.pos(), "mail: tls is none: alerts go to %s in clear; use it for a trial only", m.Server)
+}
+
+// checkBox checks what takes more than one field to see.
+func (l *loader) checkBox(v value, b *Box) {
+	if len(b.DNS.Listen)+len(b.Proxy.Listen) == 0 {
+		v.problem("no door: dns.listen and proxy.listen are both empty, so nothing would be filtered")
+	}
+	if b.DNS.Answer == Sinkhole {
+		families := map[bool]int{}
+		for _, a := range b.DNS.Addresses {
+			families[a.Is4()]++
+		}
+		if len(b.DNS.Addresses) == 0 || families[true] > 1 || families[false] > 1 {
+			v.problem("dns.block.addresses: a sinkhole is one IPv4 address, one IPv6 address or one of each")
+		}
+	}
+	if len(b.DNS.Networks) == 0 && len(b.DNS.Listen) > 0 {
+		v.problem("dns.networks: it is empty, so nobody may ask (write the school's address ranges)")
+	}
+	for _, p := range b.DNS.Networks {
+		if p.Bits() == 0 {
+			l.warn(v.pos(), "dns.networks: %s is the whole internet: anyone who reaches this box may use it", p)
+		}
+	}
+}
+
+// complete joins relative file names to the folder of the file that named them.
+func (b *Box) complete(f folder) {
+	b.Data = f.place(b.Data)
+	if b.Lists.Store == "" {
+		b.Lists.Store = b.Data + "/store"
+	} else {
+		b.Lists.Store = f.place(b.Lists.Store)
+	}
+	b.Lists.Feeds = f.place(b.Lists.Feeds)
+	b.Mail.PasswordFile, b.Mail.CAFile = f.place(b.Mail.PasswordFile), f.place(b.Mail.CAFile)
+}

@@ -1,0 +1,158 @@
+package configs
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// Config is everything the appliance is built from.
+type Config struct {
+	Box    Box
+	School School
+	// Warnings are what is allowed but should be known.
+	Warnings []policy.Problem
+}
+
+// Box is schoolgate.yaml. Its file names are complete: a relative one has been
+// joined to the folder of the file that named it.
+type Box struct {
+	File    string // the file it was read from; "" for the embedded sample
+	Policy  string // the policy file
+	Data    string // folder of everything the box writes
+	DNS     DNS
+	Proxy   Proxy
+	Metrics Metrics
+	Lists   Lists
+	Mail    Mail
+	Console Console
+	Audit   Audit
+	Log     Log
+}
+
+// DNS is the DNS door.
+type DNS struct {
+	Listen    []netip.AddrPort
+	Upstreams []netip.AddrPort // "system" has been replaced by the nameservers of /etc/resolv.conf
+	Networks  []netip.Prefix   // who may ask
+	Answer    BlockAnswer
+	Addresses []netip.Addr // the sinkhole, at most one of each family
+	CacheSize int          // answers kept
+	EDEText   string       // what a refused client's resolver may show; "" for none
+}
+
+// BlockAnswer is how a blocked name is answered.
+type BlockAnswer string
+
+// The answers to a blocked name.
+const (
+	Sinkhole BlockAnswer = "sinkhole" // our own address
+	NXDOMAIN BlockAnswer = "nxdomain" // no such name
+	Refused  BlockAnswer = "refused"  // we do not say
+)
+
+// Proxy is the HTTP(S) door.
+type Proxy struct {
+	Listen            []netip.AddrPort
+	AllowDestinations []netip.Prefix // private ranges that may be reached all the same
+	ConnectPorts      []uint16
+	MaxConnections    int
+	MaxPerClient      int
+}
+
+// Metrics is where /metrics, /healthz and /readyz are served.
+type Metrics struct {
+	Listen []netip.AddrPort
+}
+
+// Lists is where categories come from.
+type Lists struct {
+	Feeds string // the feed file; "" for the starter lists in the binary
+	Store string // folder of the category stores
+}
+
+// Mail is how alerts leave the box. Without a Server none are sent.
+type Mail struct {
+	Server       string // host:port
+	TLS          MailTLS
+	Username     string
+	PasswordFile string
+	From         string
+	CAFile       string // trusted besides the system's roots
+	Timeout      time.Duration
+}
+
+// MailTLS is how the mail server is spoken to.
+type MailTLS string
+
+// The ways to speak to a mail server.
+const (
+	StartTLS MailTLS = "starttls" // plain, then TLS before anything is said; usual on port 587
+	TLS      MailTLS = "tls"      // TLS from the first byte; usual on port 465
+	NoTLS    MailTLS = "none"     // in clear: only to this very machine
+)
+
+// Console is where staff read alerts.
+type Console struct {
+	URL string // the link in an alert mail; "" for none
+}
+
+// Audit is the journal.
+type Audit struct {
+	Durability  Durability
+	SegmentSize int64 // bytes after which a new segment is begun
+}
+
+// Durability is when an unflagged record must be on the disk. A flagged one is
+// there before its answer leaves, always.
+type Durability string
+
+// The durabilities.
+const (
+	Normal       Durability = "normal" // within a second
+	StrictlySync Durability = "strict" // before the answer leaves
+)
+
+// Log is the operator's log, which holds no browsing.
+type Log struct {
+	Level  slog.Level
+	Format string // text or json
+}
+
+// School is policy.yaml, read and compiled.
+type School struct {
+	File    string // the name decisions give it, e.g. policy.yaml
+	Spec    policy.Spec
+	Policy  *policy.Policy
+	Members []Member
+	Alerts  Alerts
+}
+
+// Member says that whoever is at an address or has a hardware address is in a
+// group, and which device it is. Exactly one of Prefix and MAC is set.
+type Member struct {
+	Group, Device string // Device is "" for anyone of the group
+	Prefix        netip.Prefix
+	MAC           net.HardwareAddr
+	Quarantined   bool // cut off while an incident is open (R29)
+	Unsigned      bool // no signed acceptable-use policy on record (R64)
+	Rule          policy.Pos
+}
+
+// Alerts is who hears of what. Which decisions raise an alert, and how grave, is
+// in the policy itself ([policy.AlertRule]).
+type Alerts struct {
+	Quiet      time.Duration       // one mail for each client and theme in this time; the rest is counted
+	Recipients map[string][]string // mail addresses by role: dsl, deputy, head
+	Routes     []Route             // in the order written
+}
+
+// Route sends alerts to roles. It is written in the same entry as the
+// [policy.AlertRule] that has the same Rule.
+type Route struct {
+	policy.AlertRule
+	To []string // roles
+}
