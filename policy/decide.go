@@ -27,7 +27,7 @@ func (p *Policy) decide(q *question) Decision {
 	case p.cutOff(q, &d):
 	case p.pass(q, &d):
 	case p.exception(q, &d):
-	case p.approvedOnly(q, &d):
+	case p.approved(q, &d):
 	case p.category(q, &d):
 	default:
 		p.uncategorised(q, &d)
@@ -158,13 +158,15 @@ func (p *Policy) exception(q *question, d *Decision) bool {
 	return true
 }
 
-func (p *Policy) approvedOnly(q *question, d *Decision) bool {
-	if !q.profile.ApprovedOnly {
-		return false
-	}
+// approved opens what an adult has approved, whatever category lists hold it; an
+// approved-only profile gets nothing else.
+func (p *Policy) approved(q *question, d *Decision) bool {
 	if r := q.profile.approved.Find(q.Host, q.Path, q.Time); r != nil {
 		d.Verdict, d.Reason, d.Rule, d.Note = Allow, ReasonApproved, r.Rule, r.Note
 		return true
+	}
+	if !q.profile.ApprovedOnly {
+		return false
 	}
 	d.Verdict, d.Reason, d.Rule = Block, ReasonNotApproved, q.profile.Rule
 	// Say what it is, too: a pornography attempt by a young child is still one.

@@ -9,7 +9,7 @@
 //  3. a quarantined device, or a person without a signed policy
 //  4. a live pass: one site, one class or client, until a time
 //  5. the school's exceptions: client, group, profile, everyone
-//  6. approved-only profiles: on an approved list, else refused
+//  6. the profile's approved and lesson lists; approved-only profiles get no more
 //  7. category rules of the profile, under the timetable in force
 //  8. uncategorised hosts: what the profile says
 //

@@ -27,7 +27,7 @@ var order = [...]struct {
 	{[]Reason{ReasonQuarantine, ReasonUnsigned}, "neither in quarantine nor without a signed policy"},
 	{[]Reason{ReasonPass}, "no live pass speaks of it"},
 	{[]Reason{ReasonException}, "no exception of the school speaks of it"},
-	{[]Reason{ReasonApproved, ReasonNotApproved}, "the profile is not held to approved sites"},
+	{[]Reason{ReasonApproved, ReasonNotApproved}, "on no approved list of the profile, which is not held to them"},
 	{[]Reason{ReasonCategory, ReasonExcept, ReasonDefault}, "in no category"},
 }
 

@@ -29,7 +29,7 @@ type Profile struct {
 	Rule  Pos
 
 	ApprovedOnly bool     // only what an approved list holds
-	Approved     []string // names of lists in Spec.Lists
+	Approved     []string // names of lists in Spec.Lists, open to the profile whatever their category
 	Categories   []CategoryRule
 	Excepts      []Except
 	// Uncategorised is the verdict on a host that no list holds.
