@@ -1,0 +1,49 @@
+package blocklists
+
+import (
+	"embed"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// Files under starter/ are compiled by hand for this product, each line with its
+// reason. starter/sites.csv is also the correction of the public lists: what it
+// says of a site replaces what they say.
+//
+//go:embed starter
+var starterFiles embed.FS
+
+const ownLicence = "made for this project, no third-party licence"
+
+var starterDate = time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
+
+// Starter are the feeds that ship in the binary, for a box that has fetched
+// nothing yet and as the correction of what it fetches.
+func Starter() []Feed {
+	own := Feed{
+		Format: CSV, Licence: ownLicence, Date: starterDate, Enabled: true, embedded: starterFiles,
+	}
+	sites := own
+	sites.Name, sites.Path, sites.Kind = "starter-sites", "starter/sites.csv", Curated
+	sites.Columns = Columns{Host: "host", Category: "category"}
+	sites.Note = "well-known names of every category, compiled by hand; small"
+
+	gaps := own
+	gaps.Name, gaps.Path, gaps.Kind = "starter-gaps", "starter/gap-services.csv", Curated
+	gaps.Columns = Columns{Host: "host", Category: "category"}
+	gaps.Note = "services of categories that no public list covers"
+
+	iwf := own
+	iwf.Name, iwf.Path, iwf.Kind, iwf.Category = "starter-synthetic-iwf", "starter/SYNTHETIC-iwf-style.csv", Mandatory, policy.ChildAbuse
+	iwf.Delta = "starter/SYNTHETIC-iwf-style-delta.csv"
+	iwf.Columns = Columns{Host: "entry", Action: "action", Where: map[string][]string{"status": {"active"}}}
+	iwf.Note = "synthetic: reserved names only; the real list comes under contract with the Internet Watch Foundation"
+
+	ctiru := own
+	ctiru.Name, ctiru.Path, ctiru.Kind, ctiru.Category = "starter-synthetic-ctiru", "starter/SYNTHETIC-ctiru-style.csv", Mandatory, policy.Terrorism
+	ctiru.Columns = Columns{Host: "entry", Where: map[string][]string{"status": {"active"}}}
+	ctiru.Note = "synthetic: reserved names only; the real list comes from the Home Office"
+
+	return []Feed{sites, gaps, iwf, ctiru}
+}
