@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/policy"
+)
+
+// Decider answers for one request; [policy.Engine] is one.
+type Decider interface {
+	Decide(policy.Request) policy.Ruling
+}
+
+// Resolver looks names up unfiltered, through the box's own upstreams: the
+// verdict has been given by then.
+type Resolver interface {
+	LookupHost(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// Pages writes the pages that a person sees: for a refusal (e.Status 403) and
+// for an error (any other status). It sets the headers that belong to the page.
+// The event has been recorded, so its ID is the reference to show.
+type Pages interface {
+	Page(header http.Header, r policy.Ruling, e *policy.Event) ([]byte, error)
+}
+
+// Config is what a Server needs. Decider, Sink, Resolver and Pages must be set.
+type Config struct {
+	Listen     []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128
+	PageListen []string // addresses the DNS sinkhole points at; may be empty
+
+	Decider  Decider
+	Sink     policy.Sink
+	Resolver Resolver
+	Pages    Pages
+
+	ConnectPorts []uint16 // ports CONNECT may name besides 443
+	HTTPPorts    []uint16 // ports a plain URL may name besides 80
+	// AllowDestinations are ranges of the inside that may be reached, as a
+	// school's intranet needs. Plain HTTP may use any port there. An address
+	// of the box itself, loopback apart, is reached only if it is listed alone.
+	AllowDestinations []netip.Prefix
+
+	Limits  Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Limits bounds time and number. A zero field takes its default; New fills them.
+type Limits struct {
+	Conns          int // client connections in all; at the bound new ones are refused
+	ConnsPerClient int // the same, for one address
+	HeaderBytes    int // request line and headers
+
+	HeaderTime  time.Duration // to read a request's headers
+	IdleClient  time.Duration // a kept connection without a request
+	Hello       time.Duration // to read a ClientHello
+	Resolve     time.Duration // to look a name up
+	Dial        time.Duration // to connect to an origin, all addresses together
+	OriginReply time.Duration // until an origin's reply headers are there
+	IdleStream  time.Duration // a body or tunnel on which nothing moves
+	Recheck     time.Duration // how often open tunnels are decided anew (Y34)
+	Drain       time.Duration // what is under way may take so long when stopping
+}
+
+func (l *Limits) fill() {
+	number := func(n *int, def int) {
+		if *n <= 0 {
+			*n = def
+		}
+	}
+	period := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	number(&l.Conns, 16384)
+	number(&l.ConnsPerClient, 1024)
+	number(&l.HeaderBytes, 64<<10)
+	period(&l.HeaderTime, 10*time.Second)
+	period(&l.IdleClient, 2*time.Minute)
+	period(&l.Hello, 10*time.Second)
+	period(&l.Resolve, 5*time.Second)
+	period(&l.Dial, 10*time.Second)
+	period(&l.OriginReply, 30*time.Second)
+	period(&l.IdleStream, 5*time.Minute)
+	period(&l.Recheck, 2*time.Second)
+	period(&l.Drain, 5*time.Second)
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Decider == nil:
+		return errors.New("proxy: no decider")
+	case c.Sink == nil:
+		return errors.New("proxy: no sink")
+	case c.Resolver == nil:
+		return errors.New("proxy: no resolver")
+	case c.Pages == nil:
+		return errors.New("proxy: no pages")
+	case len(c.Listen) == 0:
+		return errors.New("proxy: no address to listen on")
+	}
+	c.Limits.fill()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/elazarl/goproxy"
+)
+
+// onConnect is goproxy's question for a CONNECT: judge the name in it, reach the
+// origin, and only then take the connection over. A refusal carries a page,
+// though browsers show none for a tunnel.
+func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
+	r := ctx.Req
+	x := exchangeOf(r)
+	t := s.connectTarget(r)
+	x.outcome = s.judge(r.Context(), t)
+	if !x.outcome.allowed() {
+		return s.reject(ctx, s.page(r, &x.outcome)), host
+	}
+	origin, err := s.dial(r.Context(), x.outcome.route)
+	if err != nil {
+		s.metrics.dialFailed(err)
+		return s.reject(ctx, s.failed(r, &x.outcome, err)), host
+	}
+	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin}
+	return &goproxy.ConnectAction{
+		Action: goproxy.ConnectHijack,
+		Hijack: func(_ *http.Request, client net.Conn, _ *goproxy.ProxyCtx) { s.accept(tn, x, client) },
+	}, host
+}
+
+// reject answers a CONNECT with resp and closes the connection.
+func (s *Server) reject(ctx *goproxy.ProxyCtx, resp *http.Response) *goproxy.ConnectAction {
+	resp.Close = true
+	ctx.Resp = resp
+	return &goproxy.ConnectAction{Action: goproxy.ConnectReject}
+}
+
+// accept says 200 and lets the tunnel run on its own, so that an idle one keeps
+// nothing of the HTTP server alive.
+func (s *Server) accept(tn *tunnel, x *exchange, client net.Conn) {
+	tn.client, tn.early = client, x.writer.early
+	_, err := fmt.Fprintf(client, "HTTP/1.1 200 Connection established\r\n%s: %s\r\n\r\n", EventHeader, tn.outcome.event.ID)
+	if err != nil || !s.tunnels.start(tn, tn.runTLS) {
+		tn.close()
+	}
+}

@@ -1,0 +1,150 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// route is a way to an origin that has been looked at: the addresses may be
+// dialled, and nothing else is.
+type route struct {
+	addrs  []netip.Addr
+	port   uint16
+	listed bool // every address is in a range that the school opened
+}
+
+var (
+	errDestination = errors.New("no permitted address")
+	errNoRoute     = errors.New("dial without a checked route")
+)
+
+// find resolves a host, once, and keeps the addresses that may be dialled.
+// errDestination means that there were addresses and none may be.
+func (s *Server) find(ctx context.Context, h policy.Host, port uint16) (route, error) {
+	if a, ok := h.Addr(); ok {
+		return s.checked([]netip.Addr{a}, port)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Resolve)
+	defer cancel()
+	addrs, err := s.resolver.LookupHost(ctx, h.String())
+	if err != nil {
+		return route{}, err
+	}
+	if len(addrs) == 0 {
+		return route{}, errors.New("name without addresses")
+	}
+	return s.checked(addrs, port)
+}
+
+func (s *Server) checked(addrs []netip.Addr, port uint16) (route, error) {
+	kept, listed := s.destinations.permittedOf(addrs)
+	if len(kept) == 0 {
+		return route{}, errDestination
+	}
+	return route{addrs: kept, port: port, listed: listed}, nil
+}
+
+// Between two addresses of an origin a dial waits this long before it tries the
+// next beside the first (RFC 8305 section 5).
+const nextAddress = 250 * time.Millisecond
+
+// maxAddresses is how many addresses of one origin are tried.
+const maxAddresses = 6
+
+// dial connects to the first address of the route that answers.
+func (s *Server) dial(ctx context.Context, r route) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Dial)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	addrs := r.addrs[:min(len(r.addrs), maxAddresses)]
+	if len(addrs) == 0 {
+		return nil, errNoRoute
+	}
+	if len(addrs) == 1 {
+		return s.dialAddr(ctx, addrs[0], r.port)
+	}
+	results := make(chan result, len(addrs))
+	try := func(a netip.Addr) {
+		conn, err := s.dialAddr(ctx, a, r.port)
+		results <- result{conn, err}
+	}
+	next, pending := 0, 0
+	stagger := time.NewTimer(0)
+	defer stagger.Stop()
+	// The dials left over end with ctx, and whoever they reached is hung up on.
+	defer func() {
+		cancel()
+		for ; pending > 0; pending-- {
+			if late := <-results; late.conn != nil {
+				late.conn.Close()
+			}
+		}
+	}()
+	var first error
+	for {
+		select {
+		case <-stagger.C:
+			if next < len(addrs) {
+				go try(addrs[next])
+				next, pending = next+1, pending+1
+				stagger.Reset(nextAddress)
+			}
+		case got := <-results:
+			pending--
+			if got.err == nil {
+				return got.conn, nil
+			}
+			if first == nil {
+				first = got.err
+			}
+			if next == len(addrs) && pending == 0 {
+				return nil, first
+			}
+			stagger.Reset(0)
+		}
+	}
+}
+
+func (s *Server) dialAddr(ctx context.Context, a netip.Addr, port uint16) (net.Conn, error) {
+	d := net.Dialer{ControlContext: s.control, KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(a, port).String())
+}
+
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 20 * time.Second, Count: 4}
+
+// control is the last look at an address, on the socket itself: whatever led
+// here, the inside is not dialled.
+func (s *Server) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil || !s.destinations.permitted(ap.Addr()) {
+		return fmt.Errorf("%w: %v", errDestination, err)
+	}
+	return nil
+}
+
+type routeKey struct{}
+
+// dialRoute is the transport's dialler: it takes the route that was checked for
+// the request and fails without one.
+func (s *Server) dialRoute(ctx context.Context, _, _ string) (net.Conn, error) {
+	r, ok := ctx.Value(routeKey{}).(route)
+	if !ok {
+		return nil, errNoRoute
+	}
+	conn, err := s.dial(ctx, r)
+	if err != nil {
+		s.metrics.dialFailed(err)
+		return nil, err
+	}
+	return &idleConn{Conn: conn, idle: s.limits.IdleStream}, nil
+}

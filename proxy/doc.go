@@ -1,0 +1,24 @@
+// Package proxy is the HTTP(S) door: an explicit forward proxy, for plain HTTP
+// in absolute form and for CONNECT tunnels.
+//
+// The way of a request, in this order:
+//
+//  1. it is read by Go's own parser, within bounds of time and size
+//  2. port, method and protocol are looked at: what is not carried is refused
+//  3. the [Decider] answers for the host or URL, once for each request
+//  4. the name is resolved by our own [Resolver] and each address looked at: an
+//     address of the inside is never dialled, unless it is listed
+//  5. one event goes to the [policy.Sink]; if it cannot be kept, the answer is 503
+//  6. only now the page, the origin's reply or the tunnel leaves
+//
+// In a tunnel the ClientHello is peeked and its server name decided too, before
+// a byte of it goes on; then bytes are relayed untouched.
+//
+// The address dialled is always one that was looked at in step 4, never one the
+// client gave and never the answer of a second look-up. The door keeps no
+// verdict from one request to the next, stores no body, adds no header that
+// tells of the client, and shows no error text of its own making to a pupil.
+//
+// goproxy (the client's choice) dispatches requests and copies replies; what it
+// cannot do safely is done here (docs/decisions/0010-goproxy.md).
+package proxy

@@ -1,0 +1,156 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/elazarl/goproxy"
+)
+
+// exchange is one request at the door, from its first line to its last byte.
+type exchange struct {
+	outcome outcome
+	writer  *promptWriter
+	broken  bool // the origin's body ended in an error
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange {
+	x, _ := r.Context().Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// newGoproxy wires goproxy so that nothing of its own opens a way out: every
+// CONNECT ends in a handler of ours or is rejected (G1), its dialler always
+// fails, its log (which holds hosts and inside addresses) goes nowhere, its
+// certificates are never asked for (G3).
+func (s *Server) newGoproxy() *goproxy.ProxyHttpServer {
+	g := goproxy.NewProxyHttpServer()
+	g.Logger = log.New(io.Discard, "", 0)
+	g.Tr = s.transport
+	g.KeepAcceptEncoding = true
+	g.NonproxyHandler = http.HandlerFunc(s.serveOwn)
+	g.ConnectDial = func(string, string) (net.Conn, error) { return nil, errNoRoute }
+	g.ConnectDialWithReq = nil
+	g.OnRequest().HandleConnectFunc(s.onConnect)
+	g.OnRequest().HandleConnect(goproxy.AlwaysReject)
+	g.OnRequest().DoFunc(s.onRequest)
+	return g
+}
+
+// newTransport is the way to origins. It takes no proxy from the environment
+// (G10), verifies (there is no TLS in it yet; what there will be starts at 1.2)
+// and leaves encodings as they are.
+func (s *Server) newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            s.dialRoute,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		DisableCompression:     true,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        90 * time.Second,
+		ResponseHeaderTimeout:  s.limits.OriginReply,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+		ForceAttemptHTTP2:      false,
+	}
+}
+
+// onRequest is goproxy's question for a plain request: judge it, and answer
+// with a page or send it on.
+func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Request, *http.Response) {
+	x := exchangeOf(r)
+	t := s.plainTarget(r)
+	x.outcome = s.judge(r.Context(), t)
+	if !x.outcome.allowed() {
+		return r, s.page(r, &x.outcome)
+	}
+	outgoing(r, &t, &x.outcome.ruling)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
+	}
+	ctx.RoundTripper = goproxy.RoundTripperFunc(s.roundTrip)
+	return r.WithContext(context.WithValue(r.Context(), routeKey{}, x.outcome.route)), nil
+}
+
+// roundTrip asks the origin. Trouble becomes one of our pages (G9).
+func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response, error) {
+	x := exchangeOf(r)
+	resp, err := s.transport.RoundTrip(r)
+	if err != nil {
+		return s.failed(r, &x.outcome, err), nil
+	}
+	incoming(resp, x)
+	return resp, nil
+}
+
+// incoming makes the origin's reply ours to send.
+func incoming(resp *http.Response, x *exchange) {
+	removeHopByHop(resp.Header)
+	delete(resp.Header, "Alt-Svc") // no way round by HTTP/3 (Y7)
+	resp.Header[EventHeader] = []string{x.outcome.event.ID.String()}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x}
+}
+
+// watchedBody notes an origin that broke off, so that the client's connection is
+// broken off too: half a reply never looks whole (G4).
+type watchedBody struct {
+	io.ReadCloser
+	exchange *exchange
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.exchange.broken = true
+	}
+	return n, err
+}
+
+// patientBody bounds how long a client may take for the next part of its body.
+type patientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	idle    time.Duration
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	if err := b.control.SetReadDeadline(now().Add(b.idle)); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		// The body is over. net/http watches the connection from here on, and an
+		// old deadline would look to it like a client that went away.
+		b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// idleConn ends a connection to an origin on which nothing moves: the door waits
+// on it without a deadline of its own.
+type idleConn struct {
+	net.Conn
+	idle time.Duration
+}
+
+func (c *idleConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *idleConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+
+	"schoolgate/policy"
+)
+
+// ServeHTTP takes every request of the explicit door. A panic ends that request
+// and no other; it is counted and never becomes an allow (F26).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := peerOf(r.Context()); p != nil {
+		p.asked.Add(1)
+	}
+	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	defer s.closeExchange(x, r)
+	if r.URL.IsAbs() && r.Method != http.MethodConnect && isUpgrade(r) {
+		s.upgrade(x, r)
+		return
+	}
+	s.goproxy.ServeHTTP(x.writer, r)
+}
+
+// closeExchange runs when the handler is over, well or not.
+func (s *Server) closeExchange(x *exchange, r *http.Request) {
+	defer x.writer.finish()
+	v := recover()
+	if v != nil && v != http.ErrAbortHandler {
+		s.metrics.panics.Inc()
+		s.log.Error("panic in a request, request ended", "stack", string(debug.Stack()))
+		if x.writer.hijacked == nil && !x.writer.wrote {
+			s.sendPanicPage(x, r)
+			return
+		}
+	}
+	if v != nil || x.broken {
+		if p := peerOf(r.Context()); p != nil {
+			p.reset()
+		}
+		panic(http.ErrAbortHandler) // net/http closes the connection without a word
+	}
+}
+
+func (s *Server) sendPanicPage(x *exchange, r *http.Request) {
+	x.outcome.event.Status = http.StatusInternalServerError
+	x.outcome.ruling.Verdict = policy.Block
+	if err := send(x.writer, s.page(r, &x.outcome)); err != nil {
+		s.log.Debug("error page not sent", "err", err)
+	}
+}

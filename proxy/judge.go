@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// Findings are words for what was odd about a request; a record never holds
+// free text of a client.
+const (
+	findingMalformed   = "malformed"    // could not be read, or not the same way twice
+	findingUserinfo    = "userinfo"     // user@ before the host, used to dress up a URL
+	findingMethod      = "method"       // a method that is not carried, e.g. TRACE
+	findingScheme      = "scheme"       // not http:// in a plain request
+	findingPort        = "port"         // a port that is not carried
+	findingLiteral     = "ip_literal"   // a pupil asked for a bare address
+	findingDestination = "inside"       // the name leads to the inside
+	findingNotTLS      = "not_tls"      // a tunnel that does not begin with TLS
+	findingSNI         = "sni_mismatch" // CONNECT and SNI name different hosts
+	findingTwoNames    = "two_names"    // a ClientHello with more than one name
+	findingECH         = "ech"          // the real name is encrypted
+	findingRevoked     = "revoked"      // an open tunnel, closed as its verdict changed
+)
+
+// target is one thing asked for, as the door read it.
+type target struct {
+	policy.Request
+	port    uint16
+	method  string
+	ports   func(port uint16, listed bool) bool // which ports are carried
+	refused policy.Reason                       // set where the door itself refuses...
+	finding string                              // ...and why
+	status  int                                 // ...and with what status
+}
+
+// outcome is what becomes of a target: its event has been recorded.
+type outcome struct {
+	ruling policy.Ruling
+	event  policy.Event
+	route  route // where it was allowed and the name resolved
+}
+
+// allowed reports whether something may go to an origin.
+func (o *outcome) allowed() bool { return o.event.Status == 0 }
+
+func now() time.Time { return time.Now() }
+
+// judge decides a target, looks at where it leads and records the event. What
+// it returns may be carried out at once: a status of 0 allows.
+func (s *Server) judge(ctx context.Context, t target) outcome {
+	begin := now()
+	t.Time = begin
+	o := outcome{ruling: s.decide(&t)}
+	status := 0
+	if o.ruling.Verdict == policy.Allow {
+		status = s.settle(ctx, &t, &o)
+	}
+	if o.ruling.Verdict != policy.Allow {
+		status = refusalStatus(o.ruling.Reason, t.status)
+	}
+	o.event = o.ruling.Event(t.Request)
+	o.event.Method, o.event.Finding, o.event.Status = t.method, t.finding, status
+	if err := s.record(&o.event); err != nil {
+		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
+	}
+	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(begin))
+	return o
+}
+
+// decide asks the policy, then the door's own rules. The policy is asked even
+// for what the door refuses, so that the record says what the host is.
+func (s *Server) decide(t *target) policy.Ruling {
+	r := s.decider.Decide(t.Request)
+	if r.Verdict != policy.Allow {
+		return r
+	}
+	if t.refused != policy.ReasonNotReady {
+		return refuse(r, t.refused)
+	}
+	// A pupil has no business with bare addresses (Y15): one is reached only if
+	// a list, an exception or the intranet's ranges hold it.
+	if a, ok := t.Host.Addr(); ok && r.Band().Pupil() && onNoList(r.Reason) && !s.destinations.listed(a) {
+		t.finding = findingLiteral
+		return refuse(r, policy.ReasonProtocol)
+	}
+	return r
+}
+
+func onNoList(r policy.Reason) bool {
+	return r == policy.ReasonUncategorised || r == policy.ReasonDefault
+}
+
+// refuse turns a ruling into the door's own refusal.
+func refuse(r policy.Ruling, why policy.Reason) policy.Ruling {
+	r.Verdict, r.Reason, r.Rule = policy.Block, why, policy.Pos{}
+	r.Category, r.Safe = policy.Uncategorised, policy.Host{}
+	return r
+}
+
+// settle looks where an allowed target leads. It may turn the ruling into a
+// refusal; otherwise it returns 0, or the status of the error page.
+func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
+	host := t.Host
+	if !o.ruling.Safe.IsZero() {
+		host = o.ruling.Safe // SafeSearch: the same name, asked of the safe host (4.1)
+	}
+	if !t.ports(t.port, false) && !t.ports(t.port, true) {
+		t.finding = findingPort
+		o.ruling = refuse(o.ruling, policy.ReasonProtocol)
+		return 0
+	}
+	var err error
+	o.route, err = s.find(ctx, host, t.port)
+	switch {
+	case errors.Is(err, errDestination):
+		s.metrics.refusedDestinations.Inc()
+		t.finding = findingDestination
+		o.ruling = refuse(o.ruling, policy.ReasonDestination)
+	case err != nil:
+		s.metrics.dialFailed(err)
+		return errorStatus(err)
+	case !t.ports(t.port, o.route.listed):
+		t.finding = findingPort
+		o.ruling = refuse(o.ruling, policy.ReasonProtocol)
+	}
+	return 0
+}
+
+func refusalStatus(r policy.Reason, own int) int {
+	switch {
+	case r == policy.ReasonNotReady:
+		return http.StatusServiceUnavailable
+	case r == policy.ReasonBadHost:
+		return http.StatusBadRequest
+	case r == policy.ReasonProtocol && own != 0:
+		return own
+	}
+	return http.StatusForbidden
+}
+
+// errorStatus is 504 for an origin or resolver that took too long, else 502.
+func errorStatus(err error) int {
+	var ne net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+// record hands the event to the journal. Without a record there is no answer
+// but a refusal.
+func (s *Server) record(e *policy.Event) error {
+	err := s.sink.Record(e)
+	if err != nil {
+		s.metrics.recordErrors.Inc()
+		s.log.Error("event not recorded, request refused", "err", err)
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"schoolgate/policy"
+)
+
+// gate counts client connections over all listeners. At a bound it refuses the
+// new one and keeps the old (F14, T6): one pupil cannot crowd out the rest.
+type gate struct {
+	total, each int
+	metrics     *metrics
+
+	mu   sync.Mutex
+	open int
+	by   map[netip.Addr]int
+}
+
+func newGate(l Limits, m *metrics) *gate {
+	return &gate{total: l.Conns, each: l.ConnsPerClient, metrics: m, by: map[netip.Addr]int{}}
+}
+
+func (g *gate) enter(a netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.open >= g.total:
+		g.metrics.refusedConns.WithLabelValues("total").Inc()
+		return false
+	case g.by[a] >= g.each:
+		g.metrics.refusedConns.WithLabelValues("client").Inc()
+		return false
+	}
+	g.open++
+	g.by[a]++
+	g.metrics.conns.Set(float64(g.open))
+	return true
+}
+
+func (g *gate) leave(a netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open--
+	if g.by[a]--; g.by[a] <= 0 {
+		delete(g.by, a)
+	}
+	g.metrics.conns.Set(float64(g.open))
+}
+
+// listener hands out connections that the gate let in.
+type listener struct {
+	net.Listener
+	gate *gate
+}
+
+// Accept passes over connections beyond the bound: they are closed at once.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		addr := clientAddr(conn.RemoteAddr())
+		if !l.gate.enter(addr) {
+			conn.Close()
+			continue
+		}
+		return &peer{Conn: conn, addr: addr, gate: l.gate}, nil
+	}
+}
+
+// peer is one client connection. The address is the connection's own: nothing a
+// client writes into a header changes who it is (T20).
+type peer struct {
+	net.Conn
+	addr  netip.Addr
+	gate  *gate
+	asked atomic.Int64 // requests that reached the handler
+	begun atomic.Int64 // requests of which the first byte was read
+	once  sync.Once
+}
+
+// Close closes the connection and gives its place free, once.
+func (p *peer) Close() error {
+	err := p.Conn.Close()
+	p.once.Do(func() { p.gate.leave(p.addr) })
+	return err
+}
+
+// CloseWrite ends our half, if the connection has halves.
+func (p *peer) CloseWrite() error { return closeWrite(p.Conn) }
+
+// reset makes the next Close tell the other side that something broke: a reply
+// without a length would otherwise look whole (G4).
+func (p *peer) reset() {
+	if tcp, ok := p.Conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0) // an error here means the connection is gone already
+	}
+}
+
+func clientAddr(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{} // an unknown client: the strictest pupil profile
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.(*peer); ok {
+		return context.WithValue(ctx, peerKey{}, p)
+	}
+	return ctx
+}
+
+func peerOf(ctx context.Context) *peer {
+	p, _ := ctx.Value(peerKey{}).(*peer)
+	return p
+}
+
+// unreadable is called when a connection ends after bytes that never became a
+// request: Go's parser refused them, or they came too slowly. Nothing was
+// forwarded and no verdict was taken, but it is not silent either.
+func (s *Server) unreadable(p *peer) {
+	s.metrics.unreadable.Inc()
+	q := policy.Request{Door: policy.DoorHTTP, Client: p.addr, Time: now()}
+	r := s.decider.Decide(q)
+	r = refuse(r, policy.ReasonBadHost)
+	e := r.Event(q)
+	e.Finding, e.Status = findingMalformed, 400
+	s.record(&e)
+}

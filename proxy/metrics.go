@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/policy"
+)
+
+// metrics are counted for IT; no label holds a host, a client or a person.
+type metrics struct {
+	requests            *prometheus.CounterVec
+	decisions           *prometheus.HistogramVec
+	conns, tunnels      prometheus.Gauge
+	bytes, dialErrors   *prometheus.CounterVec
+	refusedConns        *prometheus.CounterVec
+	hellos              *prometheus.CounterVec
+	refusedDestinations prometheus.Counter
+	unreadable          prometheus.Counter
+	revoked             prometheus.Counter
+	panics              prometheus.Counter
+	recordErrors        prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "schoolgate", Subsystem: "proxy", Name: name, Help: help}
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts(opts(name, help)))
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help)))
+	}
+	m := &metrics{
+		requests: counters("requests_total", "Requests decided, by door and verdict.", "door", "verdict"),
+		decisions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "schoolgate", Subsystem: "proxy", Name: "decision_seconds",
+			Help:    "Time from a request read to its event recorded, with the name look-up.",
+			Buckets: []float64{.00002, .00005, .0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5},
+		}, []string{"door"}),
+		conns:               gauge("connections", "Client connections open."),
+		tunnels:             gauge("tunnels", "Tunnels open."),
+		bytes:               counters("tunnel_bytes_total", "Bytes relayed in tunnels, up to origins and down to clients.", "direction"),
+		dialErrors:          counters("dial_errors_total", "Origins not reached, by kind.", "kind"),
+		refusedConns:        counters("refused_connections_total", "Client connections refused at a bound.", "bound"),
+		hellos:              counters("client_hellos_total", "First bytes of tunnels, by what they were.", "kind"),
+		refusedDestinations: counter("refused_destinations_total", "Names that led only to addresses of the inside."),
+		unreadable:          counter("unreadable_requests_total", "Connections that ended inside a request that could not be read."),
+		revoked:             counter("revoked_tunnels_total", "Open tunnels closed as their verdict changed."),
+		panics:              counter("panics_total", "Requests and tunnels ended by a fault of ours."),
+		recordErrors:        counter("record_errors_total", "Requests refused as their event could not be recorded."),
+	}
+	if r == nil {
+		return m, nil
+	}
+	var err error
+	for _, c := range []prometheus.Collector{m.requests, m.decisions, m.conns, m.tunnels, m.bytes, m.dialErrors,
+		m.refusedConns, m.hellos, m.refusedDestinations, m.unreadable, m.revoked, m.panics, m.recordErrors} {
+		err = errors.Join(err, r.Register(c))
+	}
+	return m, err
+}
+
+func (m *metrics) decided(d policy.Door, v policy.Verdict, took time.Duration) {
+	m.requests.WithLabelValues(d.String(), v.String()).Inc()
+	m.decisions.WithLabelValues(d.String()).Observe(took.Seconds())
+}
+
+func (m *metrics) dialFailed(err error) {
+	kind := "connect"
+	var dns *net.DNSError
+	var ne net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		kind = "client_gone"
+	case errors.As(err, &dns):
+		kind = "resolve"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		kind = "timeout"
+	}
+	m.dialErrors.WithLabelValues(kind).Inc()
+}

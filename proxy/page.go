@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+
+	"schoolgate/policy"
+)
+
+// EventHeader carries the event's ID on every answer to an explicit request, so
+// that a page, a trace and the journal can be laid side by side.
+const EventHeader = "Schoolgate-Event"
+
+// page is our own answer for a recorded event, as a reply to r. If the page
+// cannot be written the plainest one is sent: a refusal never fails open.
+func (s *Server) page(r *http.Request, o *outcome) *http.Response {
+	h := http.Header{}
+	body, err := s.pages.Page(h, o.ruling, &o.event)
+	if err != nil {
+		s.log.Error("page not written, sending the plain one", "err", err)
+		h = http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
+		body = []byte("This page cannot be shown. Please ask your teacher.\n")
+	}
+	h.Set("Cache-Control", "no-store")
+	if o.event.ID != 0 {
+		h.Set(EventHeader, o.event.ID.String())
+	}
+	return ownResponse(r, o.event.Status, h, body)
+}
+
+func ownResponse(r *http.Request, status int, h http.Header, body []byte) *http.Response {
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	return &http.Response{
+		Request: r, StatusCode: status, Status: strconv.Itoa(status) + " " + http.StatusText(status),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+	}
+}
+
+// send writes a response of our own to a client that was not hijacked.
+func send(w http.ResponseWriter, resp *http.Response) error {
+	defer resp.Body.Close()
+	for k, v := range resp.Header {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, err := io.Copy(w, resp.Body)
+	return err
+}
+
+// failed is the page for an origin that could not be reached after its request
+// was allowed and recorded: the reference is the request's own event.
+func (s *Server) failed(r *http.Request, o *outcome, err error) *http.Response {
+	o.event.Status = errorStatus(err)
+	return s.page(r, o)
+}
+
+// clientOf is the request's client by its connection.
+func clientOf(r *http.Request) policy.Request {
+	q := policy.Request{}
+	if p := peerOf(r.Context()); p != nil {
+		q.Client = p.addr
+	}
+	return q
+}

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+)
+
+// relay copies both ways until both sides have ended, one side breaks, or
+// nothing moved for the idle time. A side that ends is told to the other by a
+// half-close, so an origin may answer after the client has said its last.
+func (tn *tunnel) relay() {
+	var both sync.WaitGroup
+	both.Go(func() { tn.pump(tn.origin, tn.client, "up") })
+	tn.pump(tn.client, tn.origin, "down")
+	both.Wait()
+}
+
+// pump copies one way.
+func (tn *tunnel) pump(dst, src net.Conn, direction string) {
+	if !tn.copy(dst, src, direction) || closeWrite(dst) != nil {
+		tn.close()
+	}
+}
+
+// copy reports whether src came to its end. Between bytes it holds neither a
+// buffer nor a pipe, so an idle tunnel costs two small stacks.
+func (tn *tunnel) copy(dst, src net.Conn, direction string) bool {
+	p := newPipe(dst, src)
+	idle := tn.server.limits.IdleStream
+	seen := tn.moved.Load()
+	for {
+		limit := now().Add(idle)
+		if src.SetReadDeadline(limit) != nil || dst.SetWriteDeadline(limit.Add(idle)) != nil {
+			return false
+		}
+		n, err := p.some()
+		if n > 0 {
+			tn.count(direction, n)
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return true
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// Nothing came from here; if the other way was busy, it is alive.
+			total := tn.moved.Load()
+			if total == seen {
+				return false
+			}
+			seen = total
+		default:
+			return false
+		}
+	}
+}
+
+// pipe moves what is there from one connection to another.
+type pipe struct {
+	dst, src net.Conn
+	fast     *fastPipe // nil where the connections are not plain TCP
+}
+
+func newPipe(dst, src net.Conn) *pipe {
+	return &pipe{dst, src, newFastPipe(plainTCP(dst), plainTCP(src))}
+}
+
+// plainTCP is the socket under a connection of ours, or nil.
+func plainTCP(c net.Conn) *net.TCPConn {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return c
+	case *peer:
+		return plainTCP(c.Conn)
+	case *prefixed:
+		if len(c.prefix) == 0 {
+			return plainTCP(c.Conn)
+		}
+	}
+	return nil
+}
+
+var relayBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// some moves at least a byte, or says why not.
+func (p *pipe) some() (int64, error) {
+	if p.fast != nil {
+		return p.fast.some()
+	}
+	buf := relayBuffers.Get().(*[32 << 10]byte)
+	defer relayBuffers.Put(buf)
+	n, err := p.src.Read(buf[:])
+	if n > 0 {
+		if _, werr := p.dst.Write(buf[:n]); werr != nil {
+			return 0, brokenWrite(werr)
+		}
+	}
+	return int64(n), err
+}
+
+// brokenWrite keeps a write that timed out from passing for a quiet reader.
+func brokenWrite(err error) error { return errors.New("write: " + err.Error()) }
+
+// prefixed gives back bytes that were read ahead before the rest.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixed) Read(b []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(b, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *prefixed) CloseWrite() error { return closeWrite(c.Conn) }
+
+// closeWrite ends our half of a connection, or all of it where there are no
+// halves.
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}

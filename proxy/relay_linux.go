@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fastPipe relays between two TCP sockets. It waits for bytes without holding
+// anything, copies small amounts through a pooled buffer (two system calls) and
+// lets the kernel splice large ones, which never reach our memory.
+type fastPipe struct {
+	dst, src *net.TCPConn
+	raw      syscall.RawConn
+	read     func(fd uintptr) bool // kept, so that waiting allocates nothing
+
+	buf   *[32 << 10]byte // held from a read to its write
+	n     int
+	err   error
+	limit io.LimitedReader
+}
+
+func newFastPipe(dst, src *net.TCPConn) *fastPipe {
+	if dst == nil || src == nil {
+		return nil
+	}
+	raw, err := src.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	p := &fastPipe{dst: dst, src: src, raw: raw}
+	p.read = p.tryRead
+	return p
+}
+
+// tryRead reads without waiting; false asks to be called again when there is
+// something. The buffer is given back before the wait.
+func (p *fastPipe) tryRead(fd uintptr) bool {
+	p.buf = relayBuffers.Get().(*[32 << 10]byte)
+	for {
+		p.n, p.err = unix.Read(int(fd), p.buf[:])
+		if p.err != unix.EINTR {
+			break
+		}
+	}
+	if p.err == unix.EAGAIN {
+		p.release()
+		return false
+	}
+	return true
+}
+
+func (p *fastPipe) release() {
+	if p.buf != nil {
+		relayBuffers.Put(p.buf)
+		p.buf = nil
+	}
+}
+
+// some moves what is there.
+func (p *fastPipe) some() (int64, error) {
+	defer p.release()
+	if err := p.raw.Read(p.read); err != nil {
+		return 0, err
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	if p.n <= 0 {
+		return 0, io.EOF
+	}
+	if _, err := p.dst.Write(p.buf[:p.n]); err != nil {
+		return 0, brokenWrite(err)
+	}
+	moved := int64(p.n)
+	if p.n == len(p.buf) {
+		p.release()
+		more, err := p.splice()
+		return moved + more, err
+	}
+	return moved, nil
+}
+
+// spliceFrom is how much must be waiting before splicing pays.
+const spliceFrom = 32 << 10
+
+// splice moves what waits in the socket from kernel to kernel. It asks for no
+// more than is there, so that it never waits with a pipe in hand.
+func (p *fastPipe) splice() (int64, error) {
+	waiting := 0
+	err := p.raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	if err != nil || waiting < spliceFrom {
+		return 0, err
+	}
+	p.limit = io.LimitedReader{R: p.src, N: int64(waiting)}
+	n, err := p.dst.ReadFrom(&p.limit)
+	if err != nil {
+		return n, brokenWrite(err)
+	}
+	return n, nil
+}

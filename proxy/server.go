@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/elazarl/goproxy"
+
+	"schoolgate/policy"
+)
+
+// Server is the HTTP(S) door. It is made by New and serves while Run runs.
+type Server struct {
+	decider  Decider
+	sink     policy.Sink
+	resolver Resolver
+	pages    Pages
+	log      *slog.Logger
+	metrics  *metrics
+	limits   Limits
+
+	connectPorts, httpPorts []uint16
+	destinations            *destinations
+	gate                    *gate
+	transport               *http.Transport
+	goproxy                 *goproxy.ProxyHttpServer
+	tunnels                 tunnels
+
+	doors []door
+}
+
+// door is one listener with what serves it.
+type door struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// New checks cfg and binds, so a taken port is reported here. Call Run or Close.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages,
+		log: cfg.Log, metrics: m, limits: cfg.Limits,
+		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
+		destinations: newDestinations(cfg.AllowDestinations),
+		gate:         newGate(cfg.Limits, m),
+	}
+	s.tunnels.open = map[*tunnel]struct{}{}
+	s.transport = s.newTransport()
+	s.goproxy = s.newGoproxy()
+	for _, addr := range cfg.Listen {
+		err = errors.Join(err, s.bind(addr, s))
+	}
+	for _, addr := range cfg.PageListen {
+		err = errors.Join(err, s.bind(addr, http.HandlerFunc(s.servePage)))
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) bind(addr string, h http.Handler) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	s.doors = append(s.doors, door{&listener{l, s.gate}, s.newHTTPServer(h)})
+	return nil
+}
+
+// newHTTPServer bounds what a client may do before there is a request. There is
+// no bound on a whole request or reply: uploads and downloads may be long, but
+// each must keep moving (promptWriter, patientBody).
+func (s *Server) newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:                      h,
+		ReadHeaderTimeout:            s.limits.HeaderTime,
+		IdleTimeout:                  s.limits.IdleClient,
+		MaxHeaderBytes:               s.limits.HeaderBytes,
+		ErrorLog:                     log.New(io.Discard, "", 0), // it would hold addresses and paths
+		ConnContext:                  withPeer,
+		ConnState:                    s.connState,
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+func (s *Server) connState(c net.Conn, state http.ConnState) {
+	p, ok := c.(*peer)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateActive:
+		p.begun.Add(1)
+	case http.StateClosed:
+		if p.begun.Load() > p.asked.Load() {
+			s.unreadable(p)
+		}
+	}
+}
+
+// Addrs are the addresses bound: first those of Listen, then of PageListen.
+func (s *Server) Addrs() []net.Addr {
+	var list []net.Addr
+	for _, d := range s.doors {
+		list = append(list, d.listener.Addr())
+	}
+	return list
+}
+
+// Run answers until ctx is done, gives what is under way the drain time, closes
+// the rest and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	for _, d := range s.doors {
+		running.Go(func() {
+			if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("proxy: %w", err))
+			}
+		})
+	}
+	running.Go(func() { s.keep(ctx) })
+	<-ctx.Done()
+	s.drain()
+	running.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// keep looks after open tunnels and after which addresses are the box's own.
+func (s *Server) keep(ctx context.Context) {
+	recheck := time.NewTicker(s.limits.Recheck)
+	defer recheck.Stop()
+	own := time.NewTicker(30 * time.Second)
+	defer own.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-recheck.C:
+			s.revoke()
+		case <-own.C:
+			if err := s.destinations.refresh(); err != nil {
+				s.log.Warn("own addresses not read, keeping the last known", "err", err)
+			}
+		}
+	}
+}
+
+// drain ends everything: requests may finish within the drain time, tunnels are
+// given the same and then closed.
+func (s *Server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Drain)
+	defer cancel()
+	s.tunnels.refuse()
+	var closing sync.WaitGroup
+	for _, d := range s.doors {
+		closing.Go(func() {
+			if d.server.Shutdown(ctx) != nil {
+				d.server.Close() // the drain time is over; errors close sockets only
+			}
+		})
+	}
+	closing.Wait()
+	s.tunnels.wait(ctx)
+	s.transport.CloseIdleConnections()
+}
+
+// Close gives the listeners of a Server back that will not be run.
+func (s *Server) Close() error {
+	var err error
+	for _, d := range s.doors {
+		err = errors.Join(err, d.listener.Close())
+	}
+	return err
+}

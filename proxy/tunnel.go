@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"schoolgate/policy"
+	"schoolgate/proxy/sniff"
+)
+
+// tunnel is two connections and what was decided about them.
+type tunnel struct {
+	server  *Server
+	target  target // the CONNECT host, or the URL of an upgrade
+	outcome outcome
+	client  net.Conn
+	origin  net.Conn
+	early   []byte // bytes the client sent with its request
+
+	moved  atomic.Int64             // bytes relayed, both ways: shows that it is alive
+	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
+
+	mu     sync.Mutex // guards closed, and origin against a close from outside
+	closed bool
+}
+
+// close ends both sides (G6).
+func (tn *tunnel) close() {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if !tn.closed {
+		tn.closed = true
+		tn.client.Close()
+		tn.origin.Close()
+	}
+}
+
+// swap puts another origin in place of the first; false if the tunnel was
+// closed meanwhile.
+func (tn *tunnel) swap(origin net.Conn) bool {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if tn.closed {
+		origin.Close()
+		return false
+	}
+	tn.origin.Close()
+	tn.origin = origin
+	return true
+}
+
+// runTLS peeks, decides on the server name and relays.
+func (tn *tunnel) runTLS() {
+	hello, ok := tn.peek()
+	if !ok {
+		return
+	}
+	if !tn.admit(&hello) {
+		tn.client.Write(alertAccessDenied) // the connection is closed either way
+		return
+	}
+	if _, err := tn.origin.Write(hello.Raw); err != nil {
+		return
+	}
+	tn.count("up", int64(len(hello.Raw)))
+	tn.relay()
+}
+
+// alertAccessDenied is a fatal TLS alert, the fastest plain "no" to a client
+// whose connection cannot show a page (4.6).
+var alertAccessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
+
+// peek reads the ClientHello. What is no TLS at all is recorded and closed (Y9).
+func (tn *tunnel) peek() (sniff.Hello, bool) {
+	s := tn.server
+	deadline := now().Add(s.limits.Hello)
+	if tn.client.SetDeadline(deadline) != nil || tn.origin.SetDeadline(deadline) != nil {
+		return sniff.Hello{}, false
+	}
+	var in io.Reader = tn.client
+	if len(tn.early) > 0 {
+		in = io.MultiReader(bytes.NewReader(tn.early), tn.client)
+		tn.early = nil
+	}
+	hello, err := sniff.Read(in, sniff.Limits{})
+	if err == nil {
+		return hello, true
+	}
+	s.metrics.hellos.WithLabelValues(helloKind(err)).Inc()
+	if finding := helloFinding(err); finding != "" && len(hello.Raw) > 0 {
+		t := tn.target
+		t.Door = policy.DoorTLS
+		t.refuse(policy.ReasonProtocol, finding, 0)
+		s.judgeTunnel(t)
+		tn.client.Write(alertAccessDenied)
+	}
+	return hello, false
+}
+
+func helloKind(err error) string {
+	switch {
+	case errors.Is(err, sniff.ErrTwoNames):
+		return "two_names"
+	case errors.Is(err, sniff.ErrNotTLS), errors.Is(err, sniff.ErrSSLv2):
+		return "not_tls"
+	case errors.Is(err, sniff.ErrMalformed), errors.Is(err, sniff.ErrTooLarge):
+		return "malformed"
+	}
+	return "ended"
+}
+
+// helloFinding is the word for the record; none for a client that just went.
+func helloFinding(err error) string {
+	switch helloKind(err) {
+	case "two_names":
+		return findingTwoNames
+	case "not_tls":
+		return findingNotTLS
+	case "malformed":
+		return findingMalformed
+	}
+	return ""
+}
+
+// admit decides on the server name. If it is the CONNECT host, that verdict and
+// that event stand; if it is another, both must be allowed, the second has an
+// event of its own, and the origin dialled is the one that the name leads to.
+func (tn *tunnel) admit(hello *sniff.Hello) bool {
+	s := tn.server
+	s.metrics.hellos.WithLabelValues("ok").Inc()
+	tn.judged.Store(&[]target{tn.target})
+	if hello.SNI == "" {
+		return true // the verdict on the CONNECT host stands; it is where we dialled
+	}
+	t := tn.target
+	t.Door = policy.DoorTLS
+	host, err := policy.ParseHost(hello.SNI)
+	front := hello.ECH && echFront(host)
+	if err == nil && host == t.Host && !front {
+		return true
+	}
+	t.Host, t.finding = host, findingSNI
+	if err != nil {
+		t.refuse(policy.ReasonBadHost, findingMalformed, 0)
+	}
+	if front {
+		t.finding = findingECH
+		if tn.outcome.ruling.Band().Pupil() {
+			t.refuse(policy.ReasonProtocol, findingECH, 0)
+		}
+	}
+	o := s.judgeTunnel(t)
+	if !o.allowed() {
+		return false
+	}
+	return tn.redirect(t, o)
+}
+
+// redirect leaves the origin of the CONNECT host for the one of the server name.
+func (tn *tunnel) redirect(t target, o outcome) bool {
+	origin, err := tn.server.dial(context.Background(), o.route) // bounded by Limits.Dial
+	if err != nil {
+		tn.server.metrics.dialFailed(err)
+		return false
+	}
+	tn.judged.Store(&[]target{tn.target, t})
+	return tn.swap(origin)
+}
+
+// judgeTunnel judges outside of an HTTP request; the look-up has its own bound.
+func (s *Server) judgeTunnel(t target) outcome {
+	return s.judge(context.Background(), t)
+}
+
+// echFronts are the names that show in place of the encrypted one (4.5). Chrome
+// sends the extension as GREASE to everyone, so the name tells and not it.
+var echFronts = func() []policy.Host {
+	var list []policy.Host
+	for _, name := range []string{"cloudflare-ech.com"} {
+		h, err := policy.ParseHost(name)
+		if err != nil {
+			panic(err) // a constant of this file
+		}
+		list = append(list, h)
+	}
+	return list
+}()
+
+func echFront(h policy.Host) bool {
+	for _, f := range echFronts {
+		if h.Within(f) {
+			return true
+		}
+	}
+	return false
+}
+
+func (tn *tunnel) count(direction string, n int64) {
+	tn.moved.Add(n)
+	tn.server.metrics.bytes.WithLabelValues(direction).Add(float64(n))
+}
+
+// tunnels is every open tunnel; it owns their goroutines.
+type tunnels struct {
+	mu      sync.Mutex
+	open    map[*tunnel]struct{}
+	closed  bool
+	running sync.WaitGroup
+}
+
+// start runs a tunnel; false means that the door is closing.
+func (ts *tunnels) start(tn *tunnel, run func()) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.closed {
+		return false
+	}
+	ts.open[tn] = struct{}{}
+	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
+	ts.running.Go(func() {
+		defer ts.end(tn)
+		run()
+	})
+	return true
+}
+
+func (ts *tunnels) end(tn *tunnel) {
+	if v := recover(); v != nil {
+		tn.server.metrics.panics.Inc()
+		tn.server.log.Error("panic in a tunnel, tunnel closed", "stack", string(debug.Stack()))
+	}
+	tn.close()
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.open, tn)
+	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
+}
+
+func (ts *tunnels) list() []*tunnel {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	list := make([]*tunnel, 0, len(ts.open))
+	for tn := range ts.open {
+		list = append(list, tn)
+	}
+	return list
+}
+
+func (ts *tunnels) refuse() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.closed = true
+}
+
+// wait gives the tunnels until ctx is done, closes what is left, and returns
+// when the last has ended.
+func (ts *tunnels) wait(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		for _, tn := range ts.list() {
+			tn.close()
+		}
+	})
+	defer stop()
+	ts.running.Wait()
+}
+
+// revoke decides every open tunnel anew and closes those no longer allowed
+// (Y34): a changed policy, a new list or the end of a period reach what is open.
+func (s *Server) revoke() {
+	for _, tn := range s.tunnels.list() {
+		judged := tn.judged.Load()
+		if judged == nil {
+			continue // still being decided
+		}
+		for _, t := range *judged {
+			if s.revokeFor(tn, t) {
+				break
+			}
+		}
+	}
+}
+
+func (s *Server) revokeFor(tn *tunnel, t target) bool {
+	t.Time, t.finding = now(), ""
+	if s.decide(&t).Verdict == policy.Allow {
+		return false
+	}
+	t.finding = findingRevoked
+	tn.close()
+	s.metrics.revoked.Inc()
+	s.judgeTunnel(t)
+	return true
+}

@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+)
+
+// upgrade carries a WebSocket on our own tunnel code: goproxy's leaves the
+// client's side open for ever once the origin has gone (G6).
+func (s *Server) upgrade(x *exchange, r *http.Request) {
+	t := s.plainTarget(r)
+	x.outcome = s.judge(r.Context(), t)
+	if !x.outcome.allowed() {
+		s.reply(x, s.page(r, &x.outcome))
+		return
+	}
+	outgoing(r, &t, &x.outcome.ruling)
+	r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	origin, err := s.dial(r.Context(), x.outcome.route)
+	if err != nil {
+		s.metrics.dialFailed(err)
+		s.reply(x, s.failed(r, &x.outcome, err))
+		return
+	}
+	resp, ahead, err := s.ask(origin, r)
+	switch {
+	case err != nil:
+		origin.Close()
+		s.reply(x, s.failed(r, &x.outcome, err))
+	case resp.StatusCode != http.StatusSwitchingProtocols:
+		incoming(resp, x)
+		s.reply(x, resp)
+		origin.Close()
+	default:
+		s.join(x, t, &prefixed{origin, ahead}, resp)
+	}
+}
+
+func (s *Server) reply(x *exchange, resp *http.Response) {
+	if err := send(x.writer, resp); err != nil {
+		s.log.Debug("reply not sent whole", "err", err)
+	}
+}
+
+// ask sends an upgrade request and reads the reply. What the origin sent behind
+// a 101 is returned, read ahead.
+func (s *Server) ask(origin net.Conn, r *http.Request) (*http.Response, []byte, error) {
+	if err := origin.SetDeadline(now().Add(s.limits.OriginReply)); err != nil {
+		return nil, nil, err
+	}
+	if err := r.Write(origin); err != nil {
+		return nil, nil, err
+	}
+	patient := &idleConn{Conn: origin, idle: s.limits.OriginReply}
+	head := &io.LimitedReader{R: patient, N: s.transport.MaxResponseHeaderBytes}
+	br := bufio.NewReader(head)
+	for range maxInterim {
+		resp, err := http.ReadResponse(br, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if resp.StatusCode >= 200 {
+			patient.idle, head.N = s.limits.IdleStream, math.MaxInt64
+			return resp, nil, nil
+		}
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			ahead, err := br.Peek(br.Buffered())
+			return resp, ahead, err
+		}
+	}
+	return nil, nil, errors.New("too many interim replies")
+}
+
+// maxInterim is how many 1xx replies an origin may send before the real one.
+const maxInterim = 6
+
+// join hands both connections to a tunnel.
+func (s *Server) join(x *exchange, t target, origin net.Conn, resp *http.Response) {
+	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin}
+	client, _, err := x.writer.Hijack()
+	if err != nil {
+		origin.Close()
+		s.log.Debug("client gone before its upgrade", "err", err)
+		return
+	}
+	tn.client = &prefixed{client, x.writer.early}
+	tn.judged.Store(&[]target{t})
+	if err := writeSwitch(client, resp.Header, x); err != nil || !s.tunnels.start(tn, tn.relay) {
+		tn.close()
+	}
+}
+
+func writeSwitch(w io.Writer, h http.Header, x *exchange) error {
+	removeHopByHop(h)
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	h[EventHeader] = []string{x.outcome.event.ID.String()}
+	buf := bufio.NewWriter(w)
+	fmt.Fprint(buf, "HTTP/1.1 101 Switching Protocols\r\n")
+	h.Write(buf)
+	fmt.Fprint(buf, "\r\n")
+	return buf.Flush() // reports the first error of all three
+}
