@@ -138,7 +138,10 @@ func cutPort(authority string) (host string, number uint16, ok bool) {
 	return host, number, ok
 }
 
-func port(s string) (uint16, bool) {
+func port(s string) (number uint16, ok bool) {
+	if s == "" {
+		return 0, false
+	}
 	for i := range len(s) {
 		if bytesIn[s[i]]&inDecimal == 0 {
 			return 0, false
