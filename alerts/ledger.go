@@ -1,0 +1,486 @@
+package alerts
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// outcome is what a step did, for the metrics.
+type outcome struct {
+	opened []uint8 // severities
+	folded int
+	mails  bool // the outbox has something new
+	held   bool // somebody is owed an alert by a summary
+	untold int  // alerts dropped at the hard bound before anybody was told
+}
+
+func (t *tx) outcome() outcome {
+	return outcome{opened: t.opened, folded: t.folded, mails: t.queued > 0, held: t.newlyHeld > 0}
+}
+
+// absorb takes flagged events, in order, and moves the cursor to upto or to the
+// last of them. Events at or before the cursor were taken before and are passed
+// over, so reading the journal again is harmless.
+func (l *ledger) absorb(events []policy.Event, upto policy.EventID) (out outcome, err error) {
+	err = l.update(func(t *tx) error {
+		cursor, err := t.cursor()
+		if err != nil {
+			return err
+		}
+		for i := range events {
+			if ev := &events[i]; ev.ID > cursor {
+				if err := t.take(ev); err != nil {
+					return err
+				}
+				cursor = ev.ID
+			}
+		}
+		out = t.outcome()
+		return t.setCursor(max(cursor, upto))
+	})
+	return out, err
+}
+
+// take opens an alert for the event or counts it on an open one.
+func (t *tx) take(ev *policy.Event) error {
+	if ev.Time.IsZero() {
+		ev.Time = t.now
+	}
+	k, shared := key(ev), false
+	a, err := t.openAlert(k)
+	if err != nil {
+		return err
+	}
+	if a == nil && t.openAlerts() >= maxOpen {
+		k, shared = sharedKey(ev), true
+		if a, err = t.openAlert(k); err != nil {
+			return err
+		}
+	}
+	if a != nil {
+		t.folded++
+		if a.add(ev) { // graver than what people were told: they hear at once
+			if err := t.tell(a, kindGraver); err != nil {
+				return err
+			}
+		}
+		return t.putAlert(a)
+	}
+	a = newAlert(ev, shared, t.now.Add(t.cfg.Quiet))
+	t.opened = append(t.opened, a.Severity)
+	t.openCount++
+	if err := t.put(bucketOpen, []byte(k), uint64(a.ID)); err != nil {
+		return err
+	}
+	if err := t.tell(a, kindNew); err != nil {
+		return err
+	}
+	return t.putAlert(a)
+}
+
+// openAlert is the alert whose quiet period runs for the key; nil if none. One
+// whose period has ended is closed on the way.
+func (t *tx) openAlert(key string) (*Alert, error) {
+	var id uint64
+	ok, err := t.get(bucketOpen, []byte(key), &id)
+	if !ok || err != nil {
+		return nil, err
+	}
+	a, err := t.alert(policy.EventID(id))
+	if err != nil {
+		return nil, err
+	}
+	if over(a.Until, t.now, t.cfg.Quiet) {
+		return nil, t.closeAlert([]byte(key), a)
+	}
+	return a, nil
+}
+
+func (t *tx) openAlerts() int {
+	if t.openCount < 0 {
+		t.openCount = count(t.Bucket(bucketOpen))
+	}
+	return t.openCount
+}
+
+// closeAlert ends the quiet period; if events came since the last mail, one
+// follow-up says how many.
+func (t *tx) closeAlert(key []byte, a *Alert) error {
+	a.Closed = true
+	if t.openCount >= 0 {
+		t.openCount--
+	}
+	if a.Count > a.Told {
+		if err := t.tell(a, kindMore); err != nil {
+			return err
+		}
+	}
+	if err := t.Bucket(bucketOpen).Delete(key); err != nil {
+		return err
+	}
+	return t.putAlert(a)
+}
+
+// tell makes a mail for each person concerned, or notes that the next summary
+// owes them the alert. The caller stores a.
+func (t *tx) tell(a *Alert, kind mailKind) error {
+	before := a.Told
+	a.Told = a.Count
+	to := t.cfg.Routes.To(a)
+	a.Unaddressed = len(to) == 0
+	if a.Unaddressed {
+		return t.hold("", a)
+	}
+	for _, address := range to {
+		if t.isHeld(address, a.ID) {
+			continue // the summary will carry the count
+		}
+		room, err := t.room(address, a.Severity)
+		if err != nil {
+			return err
+		}
+		if !room {
+			err = t.hold(address, a)
+		} else {
+			err = t.queue(&Mail{
+				Kind: kind, To: address, Alerts: []policy.EventID{a.ID}, Severity: a.Severity,
+				Count: a.Count, More: a.Count - before, First: a.First, Last: a.Last,
+			}, a)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queue puts a mail in the outbox under the name it will keep through every
+// repeat: the reference of its first alert and that alert's sequence number.
+func (t *tx) queue(m *Mail, alerts ...*Alert) error {
+	id, err := t.Bucket(bucketMails).NextSequence()
+	if err != nil {
+		return err
+	}
+	first := alerts[0]
+	first.Seq++
+	m.ID, m.Seq, m.Queued, m.Next = id, first.Seq, t.now, t.now
+	m.Born = first.First.Unix()
+	for _, a := range alerts {
+		a.Waiting++
+	}
+	t.queued++
+	return t.putMail(m)
+}
+
+// window counts the mails a person got in a quiet period.
+type window struct {
+	Start time.Time `json:"start"`
+	Mails int       `json:"mails"`
+}
+
+func (t *tx) window(address string) (w window, err error) {
+	_, err = t.get(bucketWindows, []byte(address), &w)
+	if over(w.Start.Add(t.cfg.Quiet), t.now, t.cfg.Quiet) {
+		w = window{Start: t.now}
+	}
+	return w, err
+}
+
+// room takes a place for one more mail to a person now, if there is one.
+func (t *tx) room(address string, severity uint8) (bool, error) {
+	w, err := t.window(address)
+	if err != nil {
+		return false, err
+	}
+	limit := t.cfg.MaxMails
+	if severity <= 3 {
+		limit /= 2
+	}
+	if w.Mails >= limit || count(t.Bucket(bucketMails)) >= t.cfg.MaxQueued {
+		return false, nil
+	}
+	w.Mails++
+	return true, t.put(bucketWindows, []byte(address), w)
+}
+
+func heldKey(address string, id policy.EventID) []byte {
+	return append([]byte(address+"\x00"), number(uint64(id))...)
+}
+
+func (t *tx) isHeld(address string, id policy.EventID) bool {
+	return t.Bucket(bucketHeld).Get(heldKey(address, id)) != nil
+}
+
+// hold notes that a person is owed an alert. The caller stores a.
+func (t *tx) hold(address string, a *Alert) error {
+	if t.isHeld(address, a.ID) {
+		return nil
+	}
+	a.Waiting++
+	t.newlyHeld++
+	return t.put(bucketHeld, heldKey(address, a.ID), a.Severity)
+}
+
+// held lists what each person is owed, in the order of the alerts.
+func (t *tx) held() (order []string, owed map[string][]policy.EventID, err error) {
+	owed = map[string][]policy.EventID{}
+	err = t.Bucket(bucketHeld).ForEach(func(k, _ []byte) error {
+		i := bytes.IndexByte(k, 0)
+		if i < 0 || len(k) != i+9 {
+			return fmt.Errorf("held %x: %w", k, errDamaged)
+		}
+		address := string(k[:i])
+		if len(owed[address]) == 0 {
+			order = append(order, address)
+		}
+		owed[address] = append(owed[address], policy.EventID(binary.BigEndian.Uint64(k[i+1:])))
+		return nil
+	})
+	return order, owed, err
+}
+
+// tick does what time asks for: quiet periods and mail windows that have ended,
+// and old alerts. It reports when it wants to be called next.
+func (l *ledger) tick() (out outcome, next time.Time, err error) {
+	forgot := false
+	err = l.update(func(t *tx) error {
+		next = t.now.Add(time.Hour)
+		if err := t.endQuietPeriods(&next); err != nil {
+			return err
+		}
+		if err := t.summarise(&next); err != nil {
+			return err
+		}
+		if t.now.Before(l.forgetAt) && l.forgetAt.Sub(t.now) <= time.Hour {
+			out = t.outcome()
+			return nil
+		}
+		forgot = true
+		untold, err := t.forget()
+		out = t.outcome()
+		out.untold = untold
+		return err
+	})
+	if err == nil && forgot {
+		l.forgetAt = time.Now().Add(time.Hour)
+	}
+	return out, next, err
+}
+
+func sooner(next *time.Time, at time.Time) {
+	if at.Before(*next) {
+		*next = at
+	}
+}
+
+func (t *tx) endQuietPeriods(next *time.Time) error {
+	ended := map[string]*Alert{}
+	var order []string
+	err := t.Bucket(bucketOpen).ForEach(func(k, v []byte) error {
+		var id uint64
+		if err := decode(v, &id); err != nil {
+			return err
+		}
+		a, err := t.alert(policy.EventID(id))
+		if err != nil {
+			return err
+		}
+		if over(a.Until, t.now, t.cfg.Quiet) {
+			ended[string(k)] = a
+			order = append(order, string(k))
+		} else {
+			sooner(next, a.Until)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range order {
+		if err := t.closeAlert([]byte(k), ended[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// summarise gives each person one mail for all they are owed, once their mail
+// window has ended and the outbox has room.
+func (t *tx) summarise(next *time.Time) error {
+	order, owed, err := t.held()
+	if err != nil {
+		return err
+	}
+	for _, address := range order {
+		if address == "" {
+			continue // nobody is configured; they wait for somebody
+		}
+		w, err := t.window(address)
+		if err != nil {
+			return err
+		}
+		if w.Mails > 0 {
+			sooner(next, w.Start.Add(t.cfg.Quiet))
+			continue
+		}
+		room, err := t.room(address, 5)
+		if err != nil {
+			return err
+		}
+		if !room {
+			sooner(next, t.now.Add(time.Minute))
+			continue
+		}
+		ids := owed[address]
+		if len(ids) > maxSummary {
+			ids = ids[:maxSummary]
+			sooner(next, t.now.Add(t.cfg.Quiet))
+		}
+		if err := t.summary(address, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// summary is one mail for all of ids, the gravest named first; an ordinary mail
+// for one alone.
+func (t *tx) summary(address string, ids []policy.EventID) error {
+	m := &Mail{Kind: kindSummary, To: address}
+	if len(ids) == 1 {
+		m.Kind = kindNew
+	}
+	alerts := make([]*Alert, 0, len(ids))
+	for _, id := range ids {
+		if err := t.Bucket(bucketHeld).Delete(heldKey(address, id)); err != nil {
+			return err
+		}
+		a, err := t.alert(id)
+		if err != nil {
+			return err
+		}
+		alerts = append(alerts, a)
+		a.Waiting-- // what was held; queue counts the mail
+		a.Told = a.Count
+		m.Severity = max(m.Severity, a.Severity)
+		m.Count += a.Count
+		if m.First.IsZero() || a.First.Before(m.First) {
+			m.First = a.First
+		}
+		if a.Last.After(m.Last) {
+			m.Last = a.Last
+		}
+	}
+	slices.SortStableFunc(alerts, func(a, b *Alert) int { return int(b.Severity) - int(a.Severity) })
+	for _, a := range alerts {
+		m.Alerts = append(m.Alerts, a.ID)
+	}
+	if err := t.queue(m, alerts...); err != nil {
+		return err
+	}
+	for _, a := range alerts {
+		if err := t.putAlert(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget drops alerts past their retention and the oldest beyond the bound, never
+// one that is open or that a waiting mail speaks of. At the hard bound, which only
+// a flood that nobody is configured to hear of can reach, alerts that nobody was
+// told go too, and are counted; their events are in the journal all the same.
+func (t *tx) forget() (untold int, err error) {
+	if err := t.forgetDead(); err != nil {
+		return 0, err
+	}
+	closed, total, err := t.closedAlerts()
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range closed {
+		due := t.now.Sub(a.Last) > t.cfg.Keep
+		told := a.Waiting+a.Undelivered == 0
+		if !due && !(told && total > maxKept) && total <= maxKeptUntold {
+			continue
+		}
+		ok, err := t.drop(a)
+		if err != nil {
+			return untold, err
+		}
+		if ok {
+			total--
+		}
+		if ok && !told && !due {
+			untold++
+		}
+	}
+	return untold, nil
+}
+
+func (t *tx) closedAlerts() (closed []*Alert, total int, err error) {
+	err = t.Bucket(bucketAlerts).ForEach(func(k, v []byte) error {
+		a := new(Alert)
+		if err := decode(v, a); err != nil {
+			return fmt.Errorf("alert %x: %w", k, err)
+		}
+		total++
+		if a.Closed {
+			closed = append(closed, a)
+		}
+		return nil
+	})
+	return closed, total, err
+}
+
+// forgetDead drops mails that were given up and are past retention.
+func (t *tx) forgetDead() error {
+	list, err := t.mails()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !m.Dead || t.now.Sub(m.Queued) <= t.cfg.Keep {
+			continue
+		}
+		for _, id := range m.Alerts {
+			a, err := t.alert(id)
+			if err != nil {
+				return err
+			}
+			a.Undelivered--
+			if err := t.putAlert(a); err != nil {
+				return err
+			}
+		}
+		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop deletes an alert and what is owed of it; ok is false, and nothing is
+// done, where a mail in the outbox still speaks of it.
+func (t *tx) drop(a *Alert) (ok bool, err error) {
+	var owed [][]byte
+	for _, address := range append(t.cfg.Routes.everyone(), "") {
+		if t.isHeld(address, a.ID) {
+			owed = append(owed, heldKey(address, a.ID))
+		}
+	}
+	if a.Undelivered > 0 || a.Waiting > len(owed) {
+		return false, nil
+	}
+	for _, k := range owed {
+		if err := t.Bucket(bucketHeld).Delete(k); err != nil {
+			return false, err
+		}
+	}
+	return true, t.Bucket(bucketAlerts).Delete(number(uint64(a.ID)))
+}

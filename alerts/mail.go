@@ -1,0 +1,253 @@
+package alerts
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Message is one mail as it is handed to the server.
+type Message struct {
+	ID      string // Message-ID without brackets and domain; the same in every repeat
+	Thread  string // ID of the first mail on the same alert, "" for that mail itself
+	To      string
+	Subject string
+	Text    string // plain text, lines ended by \n
+	Date    time.Time
+	Urgent  bool
+}
+
+// message writes a mail out. It is made from the mail's own fields alone, none of
+// which came from a host, client or category (privacy 7).
+func (s *Service) message(m *Mail) Message {
+	w := writer{m: m, console: strings.TrimRight(s.cfg.Console, "/"), zone: s.cfg.Location, quiet: s.cfg.Quiet}
+	out := Message{
+		ID: messageID(m, m.Seq), To: m.To, Subject: w.subject(), Text: w.text(),
+		Date: m.Queued.In(s.cfg.Location), Urgent: m.Severity >= 4,
+	}
+	if (m.Kind == kindMore || m.Kind == kindGraver) && m.Seq > 1 {
+		out.Thread = messageID(m, 1)
+	}
+	return out
+}
+
+// messageID names the mail by alert and sequence. The alert's own time keeps it
+// apart from one of the same number after a journal was begun anew; the server
+// and the mail program would take the second for a repeat and hide it.
+func messageID(m *Mail, seq int) string {
+	return strings.ToLower(fmt.Sprintf("%s.%d.%x", reference(m.Alerts[0]), seq, uint64(m.Born)))
+}
+
+var severityWords = [...]string{
+	1: "for information",
+	2: "please look at it this week",
+	3: "please look at it today",
+	4: "please look at it within the hour",
+	5: "please act at once",
+}
+
+func inWords(severity uint8) string {
+	return severityWords[min(max(severity, 1), 5)]
+}
+
+// writer words one mail for a safeguarding lead: what happened as far as a mail
+// may say, then what to do, in the order to do it.
+type writer struct {
+	m       *Mail
+	console string
+	zone    *time.Location
+	quiet   time.Duration
+}
+
+func (w *writer) subject() string {
+	ref := reference(w.m.Alerts[0])
+	switch w.m.Kind {
+	case kindGraver:
+		return fmt.Sprintf("Schoolgate alert %s: now severity %d, please review", ref, w.m.Severity)
+	case kindMore:
+		return fmt.Sprintf("Schoolgate alert %s: happened %s more", ref, times(w.m.More))
+	case kindSummary:
+		return fmt.Sprintf("Schoolgate: %d more alerts, highest severity %d, please review", len(w.m.Alerts), w.m.Severity)
+	}
+	return fmt.Sprintf("Schoolgate alert %s: severity %d, please review", ref, w.m.Severity)
+}
+
+func (w *writer) text() string {
+	var b strings.Builder
+	b.WriteString(w.opening() + "\n\n")
+	if w.m.Kind != kindSummary {
+		w.row(&b, "Reference", reference(w.m.Alerts[0]))
+	}
+	upTo := ""
+	if w.m.Kind == kindSummary {
+		upTo = "up to "
+	}
+	w.row(&b, "Severity", fmt.Sprintf("%s%d of 5, %s", upTo, w.m.Severity, inWords(w.m.Severity)))
+	if w.m.Count > 1 && !sameMinute(w.m.First, w.m.Last) {
+		w.row(&b, "First", w.when(w.m.First))
+		w.row(&b, "Last", w.when(w.m.Last))
+	} else {
+		w.row(&b, "When", w.when(w.m.First))
+	}
+	w.row(&b, "How often", times(w.m.Count)+w.soFar())
+	b.WriteString("\n")
+	if w.m.Kind == kindSummary {
+		b.WriteString(wrap("References: "+w.references()+".") + "\n")
+	}
+	b.WriteString("What to do now\n\n" + w.steps() + "\n" + w.closing())
+	return b.String()
+}
+
+func (w *writer) row(b *strings.Builder, name, value string) {
+	fmt.Fprintf(b, "  %-10s  %s\n", name, value)
+}
+
+func (w *writer) opening() string {
+	switch w.m.Kind {
+	case kindGraver:
+		return "An alert you know of has become more serious."
+	case kindMore:
+		return "What raised this alert went on after our last e-mail. It is the same\nalert: if you have dealt with it, there may be nothing more to do."
+	case kindSummary:
+		return "These alerts came close together, or could not be sent earlier, so they\nare in one e-mail. Each of them needs a person to look at it."
+	}
+	return "Schoolgate has raised an alert that needs a person to look at it."
+}
+
+func (w *writer) soFar() string {
+	if w.m.Kind == kindSummary {
+		return " in all"
+	}
+	return " so far"
+}
+
+func (w *writer) references() string {
+	const most = 20
+	var refs []string
+	for _, id := range w.m.Alerts[:min(most, len(w.m.Alerts))] {
+		refs = append(refs, reference(id))
+	}
+	list := strings.Join(refs, ", ")
+	if more := len(w.m.Alerts) - most; more > 0 {
+		list += " and " + strconv.Itoa(more) + " more"
+	}
+	return list
+}
+
+// steps are what a calm person does first, second and third. F7: nobody opens,
+// copies or photographs the page, whatever the severity.
+func (w *writer) steps() string {
+	var list []string
+	if w.m.Severity >= 5 {
+		list = append(list, "If a child may be in danger now, do not wait for Schoolgate: follow your child protection procedures, or call 999.")
+	}
+	list = append(list, w.look())
+	if w.m.Severity >= 5 {
+		list = append(list,
+			"Do not try to open the page, search for it, copy it or take a screenshot of it, and ask nobody else to. The record is all the evidence that is needed.",
+			"Keep the device as it is until you have read the record.")
+	} else {
+		list = append(list, "Please do not open the page to see what it is. The record says what was asked for, when, and whether it was blocked.")
+	}
+	var b strings.Builder
+	for i, step := range list {
+		b.WriteString(indent(strconv.Itoa(i+1)+". ", step))
+	}
+	if w.console != "" {
+		head := "The record:"
+		if w.m.Kind == kindSummary {
+			head = "The records:"
+		}
+		return b.String() + "\n" + head + "\n" + w.link() + "\n"
+	}
+	return b.String()
+}
+
+func (w *writer) look() string {
+	what := "Read the record of alert " + reference(w.m.Alerts[0])
+	if w.m.Kind == kindSummary {
+		what = "Read the records of these alerts; the most serious are named first"
+	}
+	if w.console != "" {
+		return what + " (link below)."
+	}
+	return what + ". It is on the Schoolgate box. IT support can help you to reach it: give them the reference and nothing else."
+}
+
+func (w *writer) link() string {
+	if w.m.Kind == kindSummary {
+		return w.console + "/alerts"
+	}
+	return w.console + "/alerts/" + reference(w.m.Alerts[0])
+}
+
+func (w *writer) closing() string {
+	var b strings.Builder
+	if w.m.Kind == kindNew || w.m.Kind == kindGraver {
+		b.WriteString(wrap(fmt.Sprintf("If it happens again within %s it is counted, and one more e-mail tells you how often.", span(w.quiet))) + "\n")
+	}
+	b.WriteString(wrap("This e-mail names no person and no website, on purpose: e-mail can be read by others. Please do not add names if you forward it. Replies are not read.") + "\n")
+	b.WriteString("Schoolgate\n")
+	return b.String()
+}
+
+// when is local time as it is said: "Tuesday 24 November, 9:05".
+func (w *writer) when(t time.Time) string {
+	t = t.In(w.zone)
+	day := t.Format("Monday 2 January")
+	if t.Year() != w.m.Queued.In(w.zone).Year() {
+		day = t.Format("Monday 2 January 2006")
+	}
+	return fmt.Sprintf("%s, %d:%02d", day, t.Hour(), t.Minute())
+}
+
+func sameMinute(a, b time.Time) bool { return a.Truncate(time.Minute).Equal(b.Truncate(time.Minute)) }
+
+func times(n int) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return strconv.Itoa(n) + " times"
+}
+
+func span(d time.Duration) string {
+	if d%time.Minute == 0 && d != time.Minute {
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return d.String()
+}
+
+func wrap(s string) string { return indent("", s) }
+
+// indent sets a paragraph at 70 columns, its first line behind mark.
+func indent(mark, s string) string {
+	var b strings.Builder
+	line := mark
+	empty := true
+	for word := range strings.FieldsSeq(s) {
+		if !empty && len(line)+1+len(word) > 70 {
+			b.WriteString(line + "\n")
+			line, empty = strings.Repeat(" ", len(mark)), true
+		}
+		if !empty {
+			line += " "
+		}
+		line += word
+		empty = false
+	}
+	return b.String() + line + "\n"
+}
+
+// testMessage proves the way to one person.
+func testMessage(to string, now time.Time) Message {
+	return Message{
+		ID: fmt.Sprintf("test.%x", now.UnixNano()), To: to, Date: now,
+		Subject: "Schoolgate test message: alerts can reach you",
+		Text: wrap("This is a test. If you can read it, Schoolgate can send you alerts. There is nothing to do, except to tell whoever asked for the test that it arrived.") +
+			"\nSchoolgate\n",
+	}
+}

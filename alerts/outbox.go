@@ -1,0 +1,223 @@
+package alerts
+
+import (
+	"slices"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// mailKind says what a mail tells.
+type mailKind string
+
+const (
+	kindNew     mailKind = "new"     // an alert opened
+	kindGraver  mailKind = "graver"  // a graver event came within the quiet period
+	kindMore    mailKind = "more"    // the quiet period ended; so many more
+	kindSummary mailKind = "summary" // several alerts at once
+)
+
+// Mail is one message to one person in the outbox. It holds only what may be
+// told, so that a repeat reads the same as the first try and nothing of the
+// event can slip into it.
+type Mail struct {
+	ID       uint64           `json:"id"`
+	Kind     mailKind         `json:"kind"`
+	To       string           `json:"to"`
+	Alerts   []policy.EventID `json:"alerts"`
+	Seq      int              `json:"seq"`  // of the first alert's mails
+	Born     int64            `json:"born"` // Unix time of the first alert; keeps names apart if a journal starts over
+	Severity uint8            `json:"severity"`
+	Count    int              `json:"count"`
+	More     int              `json:"more,omitempty"` // since the last mail
+	First    time.Time        `json:"first"`
+	Last     time.Time        `json:"last"`
+
+	Queued   time.Time `json:"queued"`
+	Next     time.Time `json:"next"` // not to be tried before
+	Attempts int       `json:"attempts,omitempty"`
+	Trouble  Trouble   `json:"trouble,omitempty"` // of the last try
+	Dead     bool      `json:"dead,omitempty"`    // given up; told in a summary once this person can be reached
+}
+
+// A mail is given up after a week (F13). The number of tries must agree, so that
+// a clock that jumps does not give up what was hardly tried.
+const (
+	giveUpAfter = 7 * 24 * time.Hour
+	giveUpTries = 20
+)
+
+// due picks the mail to send now: the gravest, then the oldest. If none is, wake
+// is when one will be; zero for never.
+func (l *ledger) due() (m *Mail, wake time.Time, err error) {
+	err = l.view(func(t *tx) error {
+		return t.eachMail(func(c *Mail) error {
+			switch {
+			case c.Dead:
+			case !over(c.Next, t.now, slowest):
+				if wake.IsZero() || c.Next.Before(wake) {
+					wake = c.Next
+				}
+			case m == nil || c.Severity > m.Severity:
+				m = c
+			}
+			return nil
+		})
+	})
+	return m, wake, err
+}
+
+// sent strikes a mail off. The person can be reached, so what was given up for
+// them is owed to them again.
+func (l *ledger) sent(m *Mail) error {
+	return l.update(func(t *tx) error {
+		for _, id := range m.Alerts {
+			a, err := t.alert(id)
+			if err != nil {
+				return err
+			}
+			a.Waiting--
+			a.Sent++
+			a.LastSent = t.now
+			if err := t.putAlert(a); err != nil {
+				return err
+			}
+		}
+		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
+			return err
+		}
+		return t.owe(func(o *Mail) bool { return o.Dead && o.To == m.To }, nil)
+	})
+}
+
+// owe takes mails out of the outbox and notes their alerts as owed: to whom they
+// were addressed, or to whom readdress says.
+func (t *tx) owe(which func(*Mail) bool, readdress func(*Alert) []string) error {
+	list, err := t.mails()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !which(m) {
+			continue
+		}
+		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
+			return err
+		}
+		for _, id := range m.Alerts {
+			a, err := t.alert(id)
+			if err != nil {
+				return err
+			}
+			if m.Dead {
+				a.Undelivered--
+			} else {
+				a.Waiting--
+			}
+			if err := t.holdFor(a, m.To, readdress); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) holdFor(a *Alert, address string, readdress func(*Alert) []string) error {
+	to := []string{address}
+	if readdress != nil {
+		to = readdress(a)
+		a.Unaddressed = len(to) == 0
+	}
+	if len(to) == 0 {
+		to = []string{""}
+	}
+	for _, address := range to {
+		if err := t.hold(address, a); err != nil {
+			return err
+		}
+	}
+	return t.putAlert(a)
+}
+
+// readdress moves what waits for people who are no longer configured to those
+// who are: a mistyped address, once corrected, has cost time and no alert.
+func (t *tx) readdress() error {
+	r := &t.cfg.Routes
+	known := r.everyone()
+	gone := func(address string) bool { return !slices.Contains(known, address) }
+	if err := t.owe(func(m *Mail) bool { return gone(m.To) }, r.To); err != nil {
+		return err
+	}
+	order, owed, err := t.held()
+	if err != nil {
+		return err
+	}
+	for _, address := range order {
+		if !gone(address) || (address == "" && r.empty()) {
+			continue
+		}
+		for _, id := range owed[address] {
+			a, err := t.alert(id)
+			if err != nil {
+				return err
+			}
+			if err := t.Bucket(bucketHeld).Delete(heldKey(address, id)); err != nil {
+				return err
+			}
+			a.Waiting--
+			if err := t.holdFor(a, address, r.To); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// failed notes a try that came to nothing. If the server as a whole cannot be
+// reached, the try speaks for every mail that waits; else only m steps back.
+func (l *ledger) failed(m *Mail, trouble Trouble) (died int, err error) {
+	err = l.update(func(t *tx) error {
+		list, err := t.mails()
+		if err != nil {
+			return err
+		}
+		died = 0
+		for _, c := range list {
+			if c.Dead || (c.ID != m.ID && !trouble.server()) {
+				continue
+			}
+			c.Attempts++
+			c.Trouble = trouble
+			if !trouble.server() {
+				c.Next = t.now.Add(trouble.backoff(c.Attempts))
+			}
+			if c.Attempts >= giveUpTries && t.now.Sub(c.Queued) > giveUpAfter {
+				died++
+				if err := t.giveUp(c); err != nil {
+					return err
+				}
+			}
+			if err := t.putMail(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return died, err
+}
+
+func (t *tx) giveUp(m *Mail) error {
+	m.Dead = true
+	for _, id := range m.Alerts {
+		a, err := t.alert(id)
+		if err != nil {
+			return err
+		}
+		a.Waiting--
+		a.Undelivered++
+		if err := t.putAlert(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
