@@ -74,6 +74,11 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 	}
 	outgoing(r, &t, &x.outcome.ruling)
 	if r.Body != nil && r.Body != http.NoBody {
+		// An origin may answer while the body is on its way; without this net/http
+		// would take the rest of the body from under the transport.
+		if err := x.writer.control.EnableFullDuplex(); err != nil {
+			s.log.Debug("body and reply not at once", "err", err)
+		}
 		r.Body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
 	}
 	ctx.RoundTripper = goproxy.RoundTripperFunc(s.roundTrip)

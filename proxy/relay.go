@@ -12,10 +12,31 @@ import (
 // nothing moved for the idle time. A side that ends is told to the other by a
 // half-close, so an origin may answer after the client has said its last.
 func (tn *tunnel) relay() {
+	if !tn.replay() {
+		return
+	}
 	var both sync.WaitGroup
 	both.Go(func() { tn.pump(tn.origin, tn.client, "up") })
 	tn.pump(tn.client, tn.origin, "down")
 	both.Wait()
+}
+
+// replay sends on what was read before the tunnel stood.
+func (tn *tunnel) replay() bool {
+	limit := now().Add(tn.server.limits.IdleStream)
+	if tn.client.SetWriteDeadline(limit) != nil || tn.origin.SetWriteDeadline(limit) != nil {
+		return false
+	}
+	if _, err := tn.origin.Write(tn.early); err != nil {
+		return false
+	}
+	if _, err := tn.client.Write(tn.ahead); err != nil {
+		return false
+	}
+	tn.count("up", int64(len(tn.early)))
+	tn.count("down", int64(len(tn.ahead)))
+	tn.early, tn.ahead = nil, nil
+	return true
 }
 
 // pump copies one way.
@@ -74,10 +95,6 @@ func plainTCP(c net.Conn) *net.TCPConn {
 		return c
 	case *peer:
 		return plainTCP(c.Conn)
-	case *prefixed:
-		if len(c.prefix) == 0 {
-			return plainTCP(c.Conn)
-		}
 	}
 	return nil
 }
@@ -102,23 +119,6 @@ func (p *pipe) some() (int64, error) {
 
 // brokenWrite keeps a write that timed out from passing for a quiet reader.
 func brokenWrite(err error) error { return errors.New("write: " + err.Error()) }
-
-// prefixed gives back bytes that were read ahead before the rest.
-type prefixed struct {
-	net.Conn
-	prefix []byte
-}
-
-func (c *prefixed) Read(b []byte) (int, error) {
-	if len(c.prefix) > 0 {
-		n := copy(b, c.prefix)
-		c.prefix = c.prefix[n:]
-		return n, nil
-	}
-	return c.Conn.Read(b)
-}
-
-func (c *prefixed) CloseWrite() error { return closeWrite(c.Conn) }
 
 // closeWrite ends our half of a connection, or all of it where there are no
 // halves.

@@ -21,7 +21,8 @@ type tunnel struct {
 	outcome outcome
 	client  net.Conn
 	origin  net.Conn
-	early   []byte // bytes the client sent with its request
+	early   []byte // what the client sent ahead, for the origin
+	ahead   []byte // what the origin sent ahead, for the client
 
 	moved  atomic.Int64             // bytes relayed, both ways: shows that it is alive
 	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
@@ -65,10 +66,7 @@ func (tn *tunnel) runTLS() {
 		tn.client.Write(alertAccessDenied) // the connection is closed either way
 		return
 	}
-	if _, err := tn.origin.Write(hello.Raw); err != nil {
-		return
-	}
-	tn.count("up", int64(len(hello.Raw)))
+	tn.early = hello.Raw
 	tn.relay()
 }
 
@@ -86,7 +84,6 @@ func (tn *tunnel) peek() (sniff.Hello, bool) {
 	var in io.Reader = tn.client
 	if len(tn.early) > 0 {
 		in = io.MultiReader(bytes.NewReader(tn.early), tn.client)
-		tn.early = nil
 	}
 	hello, err := sniff.Read(in, sniff.Limits{})
 	if err == nil {

@@ -37,7 +37,7 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 		s.reply(x, resp)
 		origin.Close()
 	default:
-		s.join(x, t, &prefixed{origin, ahead}, resp)
+		s.join(x, t, origin, ahead, resp)
 	}
 }
 
@@ -80,15 +80,15 @@ func (s *Server) ask(origin net.Conn, r *http.Request) (*http.Response, []byte, 
 const maxInterim = 6
 
 // join hands both connections to a tunnel.
-func (s *Server) join(x *exchange, t target, origin net.Conn, resp *http.Response) {
-	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin}
+func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp *http.Response) {
+	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin, ahead: ahead}
 	client, _, err := x.writer.Hijack()
 	if err != nil {
 		origin.Close()
 		s.log.Debug("client gone before its upgrade", "err", err)
 		return
 	}
-	tn.client = &prefixed{client, x.writer.early}
+	tn.client, tn.early = client, x.writer.early
 	tn.judged.Store(&[]target{t})
 	if err := writeSwitch(client, resp.Header, x); err != nil || !s.tunnels.start(tn, tn.relay) {
 		tn.close()

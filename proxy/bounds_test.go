@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// TestSlowHeaders: T6, G8. A client that dawdles over its headers is cut off,
+// and the record says that something came.
+func TestSlowHeaders(t *testing.T) {
+	b := newBox(t, func(c *Config) { c.Limits.HeaderTime = 50 * time.Millisecond })
+	conn := b.dial()
+	io.WriteString(conn, "GET http://open.test/ HTTP/1.1\r\nHo")
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Errorf("the connection was not ended: %v", err)
+	}
+	b.stop()
+	if e := b.journal.last(t); e.Finding != findingMalformed || e.Verdict != policy.Block {
+		t.Errorf("event = %+v", e)
+	}
+}
+
+// TestSlowHello: G8. The same in a tunnel.
+func TestSlowHello(t *testing.T) {
+	b, port, _ := tunnelBox(t, func(c *Config) { c.Limits.Hello = 50 * time.Millisecond })
+	conn, _ := b.connect("example.com:" + port)
+	conn.Write([]byte{22, 3})
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Errorf("the tunnel was not ended: %v", err)
+	}
+}
+
+// TestIdleTunnel: a tunnel on which nothing moves is closed, and one that moves
+// in one direction only is not.
+func TestIdleTunnel(t *testing.T) {
+	b, port, trust := tunnelBox(t, func(c *Config) { c.Limits.IdleStream = 100 * time.Millisecond })
+	conn, _ := b.connect("example.com:" + port)
+	c := tls.Client(conn, trust)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "i/o timeout") {
+		t.Errorf("read = %v, want the end of the tunnel", err)
+	}
+}
+
+// TestLargeHeaders: a header beyond the bound is refused.
+func TestLargeHeaders(t *testing.T) {
+	b := newBox(t, nil)
+	reply := b.raw("GET http://open.test/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 80<<10) + "\r\n\r\n")
+	if !strings.HasPrefix(reply, "HTTP/1.1 431") && !strings.HasPrefix(reply, "error:") {
+		t.Errorf("reply = %.60q", reply)
+	}
+}
+
+// TestConnectionBounds: F14, T6. At the bound new connections are refused and
+// the old ones live on.
+func TestConnectionBounds(t *testing.T) {
+	o := origin(t, hello)
+	b := newBox(t, func(c *Config) { c.Limits.ConnsPerClient = 2 })
+	old := b.dial()
+	b.dial()
+	refused := b.dial()
+	if n, err := refused.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("third connection: %d bytes, %v", n, err)
+	}
+	fmt.Fprintf(old, "GET http://open.test:%s/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", portOf(t, o))
+	if reply, err := io.ReadAll(old); err != nil || !strings.HasSuffix(string(reply), "hello from the origin") {
+		t.Errorf("old connection: %q, %v", reply, err)
+	}
+}
+
+// TestRevoked: Y34. An open tunnel is closed soon after its verdict changed.
+func TestRevoked(t *testing.T) {
+	b, port, trust := tunnelBox(t, func(c *Config) { c.Limits.Recheck = 10 * time.Millisecond })
+	conn, _ := b.connect("example.com:" + port)
+	c := tls.Client(conn, trust)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	b.school.set("example.com", blockedBy(policy.Gaming))
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatal("the tunnel goes on")
+	}
+	b.stop()
+	if e := b.journal.last(t); e.Finding != findingRevoked || e.Verdict != policy.Block || e.Host != "example.com" {
+		t.Errorf("event = %+v", e)
+	}
+}
+
+// TestPanic: F26. A fault of ours ends one request, never with an allow.
+func TestPanic(t *testing.T) {
+	o := origin(t, hello)
+	b := newBox(t, func(c *Config) {
+		inner := c.Decider
+		c.Decider = deciderFunc(func(q policy.Request) policy.Ruling {
+			if q.Host.String() == "fault.test" {
+				panic("a fault")
+			}
+			return inner.Decide(q)
+		})
+	})
+	if resp, body := b.get("http://fault.test/"); resp.StatusCode != 500 || strings.Contains(body, "a fault") {
+		t.Errorf("%d %q, want our page with 500", resp.StatusCode, body)
+	}
+	if _, resp := b.connect("fault.test:443"); resp.StatusCode != 500 {
+		t.Errorf("CONNECT: %d, want 500", resp.StatusCode)
+	}
+	if resp, _ := b.get("http://open.test:" + portOf(t, o) + "/"); resp.StatusCode != 200 {
+		t.Errorf("the next request: %d", resp.StatusCode)
+	}
+}
+
+type deciderFunc func(policy.Request) policy.Ruling
+
+func (f deciderFunc) Decide(q policy.Request) policy.Ruling { return f(q) }
+
+// TestNothingOutlivesRun: every goroutine of the door ends with Run, open
+// tunnels and half-read requests included.
+func TestNothingOutlivesRun(t *testing.T) {
+	before := runtime.NumGoroutine()
+	b, port, trust := tunnelBox(t, nil)
+	conn, _ := b.connect("example.com:" + port)
+	c := tls.Client(conn, trust)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	half := b.dial()
+	io.WriteString(half, "GET http://open.test/ HTT")
+	b.connect("example.com:" + port) // a tunnel that never says hello
+	b.stop()
+	c.Close()
+	half.Close()
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for _, g := range strings.Split(string(stacks), "\n\n") {
+		if strings.Contains(g, "schoolgate/proxy.(*") {
+			t.Errorf("left running (%d goroutines before):\n%s", before, g)
+		}
+	}
+}
+
+// TestTakenPort: New says so.
+func TestTakenPort(t *testing.T) {
+	b := newBox(t, nil)
+	_, err := New(Config{Listen: []string{b.addr}, Decider: b.school, Sink: b.journal, Resolver: names{}, Pages: plainPages{}})
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("New = %v", err)
+	}
+}
+
+// TestOwnPages: the proxy's own address serves its settings and nothing else.
+func TestOwnPages(t *testing.T) {
+	b := newBox(t, nil)
+	for _, c := range []struct {
+		path, want string
+	}{
+		{"/proxy.pac", `return "PROXY ` + b.addr + `"`},
+		{"/wpad.dat", `return "PROXY ` + b.addr + `"`},
+		{"/", "There is no page here"},
+		{"/../../etc/passwd", "There is no page here"},
+	} {
+		reply := b.raw("GET " + c.path + " HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n")
+		if !strings.Contains(reply, c.want) || strings.Contains(reply, "evil") || strings.Contains(reply, "DIRECT") {
+			t.Errorf("%s: %q", c.path, reply)
+		}
+	}
+}
+
+// TestSinkhole: a name that the DNS sent here gets its page, decided anew.
+func TestSinkhole(t *testing.T) {
+	b := newBox(t, func(c *Config) { c.PageListen = []string{"127.0.0.1:0"} })
+	addr := b.server.Addrs()[1].String()
+	for host, want := range map[string]int{"blocked.test": 403, "www.blocked.test": 403, "open.test": 503, "a..b": 400} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET /x HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host)
+		reply, err := io.ReadAll(conn)
+		conn.Close()
+		e := b.journal.last(t)
+		if err != nil || !strings.HasPrefix(string(reply), fmt.Sprintf("HTTP/1.1 %d", want)) || e.Status != want {
+			t.Errorf("%s: %.80q, event %+v", host, reply, e)
+		}
+	}
+}
