@@ -86,13 +86,13 @@ type Entry struct {
 
 // Stats is the outcome of reading a feed.
 type Stats struct {
-	Files     int
-	Lines     int64 // read, comments and blank lines included
-	Entries   int64 // handed over
-	Unwanted  int64 // mapped to "none", or rows that Columns.Where leaves out
-	Refused   int64
-	Faults    int64 // refused because the line itself is broken
-	ByReason  map[Reason]int64
-	ByCatalog map[policy.Category]int64
-	Bytes     int64 // unpacked
+	Files      int
+	Lines      int64 // read, comments and blank lines included
+	Entries    int64 // handed over
+	Unwanted   int64 // mapped to "none", or rows that Columns.Where leaves out
+	Refused    int64
+	Faults     int64 // refused because the line itself is broken
+	ByReason   map[Reason]int64
+	ByCategory map[policy.Category]int64
+	Bytes      int64 // unpacked
 }

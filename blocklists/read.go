@@ -29,7 +29,7 @@ var ErrEmpty = errors.New("no entries")
 func Read(ctx context.Context, f Feed, emit func(Entry) error, refuse func(Refusal)) (Stats, error) {
 	s := &scan{
 		ctx: ctx, feed: &f, limits: f.Limits.orDefault(), emit: emit, refuse: refuse, category: f.Category,
-		stats: Stats{ByReason: map[Reason]int64{}, ByCatalog: map[policy.Category]int64{}},
+		stats: Stats{ByReason: map[Reason]int64{}, ByCategory: map[policy.Category]int64{}},
 	}
 	s.meter = &meter{limits: s.limits}
 	err := s.all()

@@ -127,7 +127,7 @@ func (s *scan) tooManyFaults() error {
 // add hands over an entry.
 func (s *scan) add(host policy.Host, path string, exact bool, c policy.Category) error {
 	s.stats.Entries++
-	s.stats.ByCatalog[c]++
+	s.stats.ByCategory[c]++
 	return s.emit(Entry{Host: host, Path: path, Exact: exact, Category: c, File: s.file, Line: s.line})
 }
 

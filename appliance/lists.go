@@ -1,0 +1,226 @@
+package appliance
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"schoolgate/blocklists"
+	"schoolgate/categories"
+)
+
+// ListsBuild says what store to build of which feeds.
+type ListsBuild struct {
+	Feeds    []blocklists.Feed
+	Out      string // the store file; put in place by rename, and only if all went well
+	Key      []byte // of mandatory lists
+	Version  uint64
+	Progress io.Writer // a line for each feed as it is done; nil for none
+	Refused  io.Writer // every refused line, with file:line and reason; nil for none
+	Log      *slog.Logger
+}
+
+// FeedReport is what became of one feed.
+type FeedReport struct {
+	Feed    blocklists.Feed
+	Read    blocklists.Stats
+	Store   categories.SourceInfo
+	Refused map[string]int64     // by reason, lines and entries alike
+	First   []blocklists.Refusal // the first few of each reason
+	Elapsed time.Duration
+	Err     error
+}
+
+// ListsReport is what became of a build.
+type ListsReport struct {
+	Feeds   []FeedReport
+	Store   categories.Report
+	Elapsed time.Duration
+}
+
+// feedTimeout bounds the reading of one feed. A feed of five million entries
+// takes two seconds.
+const feedTimeout = 10 * time.Minute
+
+// BuildLists reads the feeds and puts a store of their entries in place. If any
+// feed is refused nothing is put in place, so that a list that broke on its way
+// never leaves a hole where the last store had none; the error names every feed
+// that was refused. The report is filled as far as the build went.
+func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
+	began := time.Now()
+	var report ListsReport
+	if len(o.Feeds) == 0 {
+		return report, errors.New("no feed is enabled: there is nothing to build a store of")
+	}
+	b, err := categories.Create(o.Out, categories.BuildOptions{Version: o.Version, Key: o.Key, Log: o.Log})
+	if err != nil {
+		return report, err
+	}
+	defer b.Abort()
+	build := &listsBuild{store: b, refused: newRefusedLog(o.Refused), progress: o.Progress}
+	report.Feeds = build.read(ctx, o.Feeds)
+	var errs []error
+	for _, f := range report.Feeds {
+		errs = append(errs, f.Err)
+	}
+	errs = append(errs, build.refused.close(), build.progressErr)
+	if err := errors.Join(errs...); err != nil {
+		report.Elapsed = time.Since(began)
+		return report, err
+	}
+	report.Store, err = b.Finish(ctx)
+	for i, s := range report.Store.Sources {
+		report.Feeds[i].Store = s
+	}
+	report.Elapsed = time.Since(began)
+	return report, err
+}
+
+// listsBuild is one build: its workers share the store, the log and the screen.
+type listsBuild struct {
+	store   *categories.Builder
+	refused *refusedLog
+
+	mu          sync.Mutex
+	progress    io.Writer
+	progressErr error
+	done        int
+}
+
+// read reads all feeds, as many at once as there are processors, and goes on
+// past one that is refused, so that every problem is told at once.
+func (b *listsBuild) read(ctx context.Context, feeds []blocklists.Feed) []FeedReport {
+	reports := make([]FeedReport, len(feeds))
+	next := make(chan int, len(feeds))
+	sources := make([]categories.SourceID, len(feeds))
+	for i, f := range feeds { // in order, so that a build can be repeated
+		sources[i] = b.store.Source(sourceOf(f))
+		next <- i
+	}
+	close(next)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(feeds)) {
+		workers.Go(func() {
+			for i := range next {
+				reports[i] = b.one(ctx, feeds[i], sources[i])
+				b.say(&reports[i], len(feeds))
+			}
+		})
+	}
+	workers.Wait()
+	return reports
+}
+
+func sourceOf(f blocklists.Feed) categories.Source {
+	return categories.Source{
+		Name: f.Name, Licence: f.Licence, Weight: f.Weight, Family: f.Family, Date: f.Date,
+		Curated: f.Kind == blocklists.Curated, Clean: f.Kind == blocklists.Clean,
+		Mandatory: f.Kind == blocklists.Mandatory,
+	}
+}
+
+// one reads one feed into the store.
+func (b *listsBuild) one(ctx context.Context, f blocklists.Feed, id categories.SourceID) FeedReport {
+	r := FeedReport{Feed: f, Refused: map[string]int64{}}
+	ctx, cancel := context.WithTimeout(ctx, feedTimeout)
+	defer cancel()
+	began := time.Now()
+	refuse := func(x blocklists.Refusal) {
+		reason := string(x.Reason)
+		if r.Refused[reason]++; r.Refused[reason] <= firstRefusals {
+			r.First = append(r.First, x)
+		}
+		b.refused.add(f.Name, x)
+	}
+	r.Read, r.Err = blocklists.Read(ctx, f, func(e blocklists.Entry) error {
+		err := b.store.Add(id, categories.Entry{Host: e.Host, Path: e.Path, Exact: e.Exact, Category: e.Category})
+		var no categories.Refused
+		if errors.As(err, &no) {
+			refuse(refusedEntry(f, e, no.Reason))
+			return nil
+		}
+		return err
+	}, refuse)
+	r.Elapsed = time.Since(began)
+	return r
+}
+
+// refusedEntry is an entry that the store did not take, as a refused line.
+func refusedEntry(f blocklists.Feed, e blocklists.Entry, reason string) blocklists.Refusal {
+	x := blocklists.Refusal{File: e.File, Line: e.Line, Reason: blocklists.Reason(reason)}
+	if f.Kind != blocklists.Mandatory {
+		x.Text = e.Host.String() + e.Path
+	}
+	return x
+}
+
+func (b *listsBuild) say(r *FeedReport, of int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done++
+	if b.progress == nil || b.progressErr != nil {
+		return
+	}
+	outcome := fmt.Sprintf("%d entries", r.Read.Entries)
+	if r.Err != nil {
+		outcome = "REFUSED"
+	}
+	_, b.progressErr = fmt.Fprintf(b.progress, "[%d/%d] %s: %s (%s)\n", b.done, of, r.Feed.Name, outcome, r.Elapsed.Round(time.Millisecond))
+}
+
+// firstRefusals is how many refused lines of one reason and feed a person is
+// shown at once; all of them are in the file.
+const firstRefusals = 3
+
+// maxRefusedLines bounds the file of refused lines; what is over it is counted.
+const maxRefusedLines = 2_000_000
+
+// refusedLog writes refused lines of all feeds, one a line. Writers may share it.
+type refusedLog struct {
+	mu    sync.Mutex
+	w     *bufio.Writer
+	lines int
+	err   error
+}
+
+func newRefusedLog(w io.Writer) *refusedLog {
+	if w == nil {
+		return &refusedLog{}
+	}
+	return &refusedLog{w: bufio.NewWriter(w)}
+}
+
+func (l *refusedLog) add(feed string, x blocklists.Refusal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w == nil || l.err != nil {
+		return
+	}
+	if l.lines++; l.lines <= maxRefusedLines {
+		_, l.err = fmt.Fprintf(l.w, "%s: %s\n", feed, x)
+	}
+}
+
+func (l *refusedLog) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w == nil || l.err != nil {
+		return l.err
+	}
+	if over := l.lines - maxRefusedLines; over > 0 {
+		fmt.Fprintf(l.w, "and %d more\n", over) // an error stays with the writer until Flush
+	}
+	return l.w.Flush()
+}
+
+// starterStore builds the store of the lists in the binary, for a box that has
+// no other yet.
+func starterStore(ctx context.Context, path string, key []byte, version uint64, log *slog.Logger) (ListsReport, error) {
+	return BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Key: key, Version: version, Log: log})
+}
