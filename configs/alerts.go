@@ -13,6 +13,7 @@ func (r *schoolReader) readAlerts(v value) {
 		"quiet": one(&r.alerts.Quiet, duration(0, 24*time.Hour)),
 		"recipients": func(v value) {
 			v.named("role", func(role string, v value) {
+				r.alerts.Recipients[role] = nil
 				for _, item := range listed(v) {
 					if to, ok := read(item, mailAddress); ok {
 						r.alerts.Recipients[role] = append(r.alerts.Recipients[role], to)
@@ -58,18 +59,24 @@ func (r *schoolReader) readAlertRule(v value) {
 		},
 	})
 	switch {
-	case a.Categories.Empty():
+	case a.Categories.Empty() && blank(v, "categories"):
 		v.problem("it names no categories")
-	case a.Bands == [5]bool{}:
+	case !v.has("for"):
 		v.problem("it does not say whose requests are meant (write for: pupils, for: staff or both)")
-	case severity == 0:
+	case !v.has("severity"):
 		v.problem("it has no severity (1, can wait, to 5, at once)")
-	case len(a.To) == 0:
+	case blank(v, "to"):
 		v.problem("nobody hears of it (write to: [dsl])")
 	}
 	a.Severity = uint8(severity)
 	r.spec.Alerts = append(r.spec.Alerts, a.AlertRule)
 	r.alerts.Routes = append(r.alerts.Routes, a)
+}
+
+// blank reports whether a list is missing or holds nothing.
+func blank(v value, name string) bool {
+	list, ok := v.child(name)
+	return !ok || list.empty() || (list.isList() && len(list.node.Content) == 0)
 }
 
 // audience reads an age band, or pupils for all of theirs.

@@ -105,7 +105,9 @@ func (l *loader) readBox(v value) Box {
 			})
 		},
 	})
-	l.checkBox(v, &b)
+	if len(v.d.problems) == 0 {
+		l.checkBox(v, &b)
+	}
 	if system {
 		l.systemUpstreams(v, &b.DNS)
 	}
@@ -165,7 +167,7 @@ func (l *loader) readMail(v value, m *Mail) {
 			v.problem("there is no server (write server: host:port)")
 		}
 		return
-	case m.From == "":
+	case !v.has("from"):
 		v.problem("there is no sender (write from: schoolgate@your-school)")
 	case (m.Username == "") != (m.PasswordFile == ""):
 		v.problem("username and password_file belong together: write both or neither")
@@ -185,7 +187,7 @@ func (l *loader) readMail(v value, m *Mail) {
 	l.warn(v.pos(), "mail: tls is none: alerts go to %s in clear; use it for a trial only", m.Server)
 }
 
-// checkBox checks what takes more than one field to see.
+// checkBox checks what takes more than one field to see, once each can be read.
 func (l *loader) checkBox(v value, b *Box) {
 	if len(b.DNS.Listen)+len(b.Proxy.Listen) == 0 {
 		v.problem("no door: dns.listen and proxy.listen are both empty, so nothing would be filtered")

@@ -36,6 +36,9 @@ func (d *document) problem(at policy.Pos, format string, args ...any) {
 	d.problems = append(d.problems, policy.Problem{Pos: at, Text: fmt.Sprintf(format, args...)})
 }
 
+// clean reports whether no problem has come up since there were so many.
+func (d *document) clean(before int) bool { return len(d.problems) == before }
+
 // finish makes the checks that had to wait and gives the problems in the order
 // of their places; those of other files (a list's CSV) follow.
 func (d *document) finish() []policy.Problem {
@@ -66,12 +69,16 @@ func (d *document) parse(text []byte) (root value, ok bool) {
 	}
 	node, err := decodeNode(text)
 	if errors.Is(err, io.EOF) {
-		d.problem(policy.Pos{File: d.file, Line: 1}, "the file is empty (start from the sample: schoolgate sample)")
+		d.problem(policy.Pos{File: d.file, Line: 1}, "the file is empty (start from the shipped sample)")
+		return value{}, false
+	}
+	if second := (secondDocument{}); errors.As(err, &second) {
+		d.problem(policy.Pos{File: d.file, Line: second.line}, "%v", err)
 		return value{}, false
 	}
 	if err != nil {
-		line, trouble := yamlTrouble(err)
-		d.problem(policy.Pos{File: d.file, Line: line}, "not YAML: %s (check the indentation, and the quotes around values with : or # in them)", trouble)
+		line, trouble := yamlTrouble(text, err)
+		d.problem(policy.Pos{File: d.file, Line: line}, "not YAML from here on: %s (check the indentation, the brackets, and the quotes around values with : or # in them)", trouble)
 		return value{}, false
 	}
 	if !d.plainYAML(node, 0) {
@@ -104,23 +111,41 @@ func decodeNode(text []byte) (node *yaml.Node, err error) {
 	case err != nil:
 		return nil, err
 	}
-	return nil, fmt.Errorf("line %d: a second document begins (one file holds one: remove the line ---)", second.Line)
+	return nil, secondDocument{second.Line}
 }
 
-var yamlLine = regexp.MustCompile(`(?:^|\s)line (\d+): `)
+// secondDocument is a file that holds two.
+type secondDocument struct{ line int }
 
-// yamlTrouble takes the line out of the library's message.
-func yamlTrouble(err error) (line int, trouble string) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	m := yamlLine.FindStringSubmatchIndex(text)
-	if m == nil {
-		return 1, strconv.Quote(clip(text))
+func (secondDocument) Error() string {
+	return "a second document begins (one file holds one: remove the line ---)"
+}
+
+var yamlLine = regexp.MustCompile(`^line \d+: `)
+
+// maxSearch bounds the search for the line of a mistake, in bytes parsed; in a
+// file too large for it the beginning is named.
+const maxSearch = 16 << 20
+
+// yamlTrouble says where and what a mistake in the YAML is. The library names the
+// beginning of the block that went wrong, which may be the whole file, so the
+// place is searched for: after the longest beginning of the file that is YAML.
+func yamlTrouble(text []byte, err error) (line int, trouble string) {
+	trouble = clip(yamlLine.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), ""))
+	line = 1
+	if lines := bytes.Count(text, []byte("\n")); lines*len(text)/2 > maxSearch {
+		return line, trouble
 	}
-	line, convErr := strconv.Atoi(text[m[2]:m[3]])
-	if convErr != nil || line < 1 {
-		line = 1
+	for n, end := 2, 0; ; n++ {
+		i := bytes.IndexByte(text[end:], '\n')
+		if i < 0 {
+			return line, trouble
+		}
+		end += i + 1
+		if _, err := decodeNode(text[:end]); err == nil || errors.Is(err, io.EOF) {
+			line = n
+		}
 	}
-	return line, strings.TrimSpace(text[:m[0]] + text[m[1]:])
 }
 
 // plainText refuses what no editor wrote as UTF-8 text, naming the first place.
@@ -226,6 +251,8 @@ func (v value) empty() bool { return v.node.Kind == yaml.ScalarNode && v.node.Sh
 
 func (v value) isText() bool { return v.node.Kind == yaml.ScalarNode && !v.empty() }
 
+func (v value) isFields() bool { return v.node.Kind == yaml.MappingNode }
+
 func (v value) isList() bool { return v.node.Kind == yaml.SequenceNode }
 
 // text is the value as it was written.
@@ -240,7 +267,7 @@ func (v value) text() (string, bool) {
 // pairs calls each with every key and value of a mapping, in order. A key given
 // twice is a problem and its second value is passed over.
 func (v value) pairs(each func(key, val value)) {
-	if v.node.Kind != yaml.MappingNode {
+	if !v.isFields() {
 		if !v.empty() { // "groups:" with nothing under it is an empty one
 			v.problem("want fields (name: value), got %s", v.kind())
 		}
@@ -333,10 +360,16 @@ func (v value) each(read func(value)) {
 	}
 }
 
-// child is the text under a key of a mapping, "" where there is none. It is for
-// what must be known before the rest is read.
+// has reports whether a mapping has a field, read well or not.
+func (v value) has(name string) bool {
+	_, ok := v.child(name)
+	return ok
+}
+
+// child is the value under a key of a mapping. It is for what must be known before the
+// rest is read.
 func (v value) child(name string) (value, bool) {
-	if v.node.Kind != yaml.MappingNode {
+	if !v.isFields() {
 		return value{}, false
 	}
 	for i := 0; i+1 < len(v.node.Content); i += 2 {

@@ -30,12 +30,12 @@ func (r *schoolReader) readException(v value, into *[]policy.Exception, verdicts
 	var x policy.Exception
 	var sites []value
 	var by, given string
-	exact, isPass := false, v.path == "passes.*"
-	until, forWhom := time.Time{}, false
+	exact, isPass, until := false, v.path == "passes.*", time.Time{}
+	before := len(v.d.problems)
 	readers := map[string]func(value){
-		"for":    func(v value) { forWhom = true; r.readFor(v, &x) },
-		"reason": one(&x.Note, words),
-		"by":     one(&by, words),
+		"for":    func(v value) { r.readFor(v, &x) },
+		"reason": one(&x.Note, said),
+		"by":     one(&by, said),
 		"until":  one(&until, moment(r.zone)),
 		"exact":  one(&exact, yesNo),
 	}
@@ -48,19 +48,23 @@ func (r *schoolReader) readException(v value, into *[]policy.Exception, verdicts
 		}
 	}
 	v.fields(readers)
-	switch {
-	case given == "":
+	if given == "" {
 		v.problem("it names no site (write %s: www.example.org)", oneOf(sorted(keys(verdicts))))
-	case x.Note == "":
+	}
+	if !v.has("reason") {
 		v.problem("it has no reason (write reason: why, so that it can be reviewed)")
-	case by == "":
+	}
+	if !v.has("by") {
 		v.problem("nobody answers for it (write by: with a name or role)")
-	case !forWhom:
+	}
+	switch {
+	case !v.has("for"):
 		v.problem("it does not say for whom (write for: everyone, or for: {group: year5})")
-	case until.IsZero() && x.Verdict == policy.Allow:
-		v.problem("it has no end (write until: 2027-07-21; what opens something ends by itself)")
-	case isPass && x.Group == "" && x.Device == "" && !x.Address.IsValid():
+	case isPass && v.d.clean(before) && x.Group == "" && x.Device == "" && !x.Address.IsValid():
 		v.problem("a pass is for one class or client (write for: with a group, device or address)")
+	}
+	if x.Verdict == policy.Allow && given != "" && !v.has("until") {
+		v.problem("it has no end (write until: 2027-07-21; what opens something ends by itself)")
 	}
 	x.Note = x.Note + " (" + by + ")"
 	for _, s := range sites {
@@ -90,6 +94,7 @@ func (r *schoolReader) readFor(v value, x *policy.Exception) {
 		}
 		return
 	}
+	before := len(v.d.problems)
 	v.fields(map[string]func(value){
 		"profile": func(v value) { x.Profile = r.profileRef(v) },
 		"group":   func(v value) { x.Group = r.groupRef(v) },
@@ -102,7 +107,10 @@ func (r *schoolReader) readFor(v value, x *policy.Exception) {
 			n++
 		}
 	}
-	if n > 1 {
+	switch {
+	case n > 1:
 		v.problem("it names more than one (make an entry for each)")
+	case n == 0 && v.d.clean(before):
+		v.problem("it names nobody (write everyone, or {group: year5} for one)")
 	}
 }

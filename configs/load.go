@@ -53,7 +53,12 @@ func (l *loader) load(f folder, name string) *Config {
 	if !ok {
 		return nil
 	}
-	if _, isPolicy := root.child("profiles"); isPolicy {
+	if !root.isFields() {
+		root.problem("want fields (name: value), got %s", root.kind())
+		l.close(d)
+		return nil
+	}
+	if root.has("profiles") {
 		box := l.box(folder{fsys: Sample()}, sampleBox)
 		box.Policy = f.place(name)
 		return &Config{Box: box, School: l.readSchool(f, d, root)}

@@ -55,8 +55,8 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 	if !hasBand {
 		v.problem("there is no age band (write band: eyfs, ks1, ks2, staff or guest)")
 	}
-	if p.Unsettled == policy.Warn {
-		v.problem("unsettled: nobody may click past a mandatory list (write block or allow)")
+	if u, ok := v.child("unsettled"); ok && p.Unsettled == policy.Warn {
+		u.as("%s: unsettled", v.name).problem("nobody may click past a mandatory list (write block or allow)")
 	}
 	p.Categories = append(p.Categories, rules.own...)
 	return p

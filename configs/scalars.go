@@ -45,6 +45,15 @@ func words(s string) (string, error) {
 	return strings.TrimSpace(s), nil
 }
 
+// said is what a person must say: it cannot be left empty.
+func said(s string) (string, error) {
+	text, err := words(s)
+	if err == nil && text == "" {
+		err = errors.New("it is empty")
+	}
+	return text, err
+}
+
 func fileName(s string) (string, error) {
 	if s == "" || len(s) > 4096 || strings.ContainsRune(s, 0) {
 		return "", fmt.Errorf("bad file name %q", clip(s))

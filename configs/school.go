@@ -74,7 +74,7 @@ func (r *schoolReader) walk(root value) {
 		"passes":     r.readPasses,
 		"alerts":     r.readAlerts,
 	})
-	if len(r.spec.Profiles) == 0 {
+	if len(r.spec.Profiles) == 0 && len(root.d.problems) == 0 {
 		root.problem("there is no profile (write profiles: with at least one for pupils)")
 	}
 	r.spec.Timetable.Location = r.zone

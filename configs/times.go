@@ -16,7 +16,7 @@ func (r *schoolReader) readTimetable(v value) {
 		v.path = "timetable.*"
 		p := policy.Period{Rule: v.pos()}
 		var dates [][2]int
-		timed := false
+		timed, before := false, len(v.d.problems)
 		v.fields(map[string]func(value){
 			"period": one(&p.Name, ident),
 			"days": func(v value) {
@@ -38,11 +38,11 @@ func (r *schoolReader) readTimetable(v value) {
 				}
 			},
 		})
-		if p.Name == "" {
+		if !v.has("period") {
 			v.problem("an entry without a name (write period: school-day, for one)")
 			return
 		}
-		if timed && p.From == p.To {
+		if timed && p.From == p.To && v.d.clean(before) {
 			v.problem("period %q begins when it ends (leave from and to out for the whole day)", p.Name)
 		}
 		r.periods[p.Name] = true
