@@ -1,0 +1,245 @@
+package blockpage
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+
+	"schoolgate/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden pages anew; look at them before committing")
+
+// pages is one view of every kind of page. Look at them with
+//
+//	go test ./blockpage -update && chromium blockpage/testdata/golden/eyfs.html
+var pages = map[string]View{
+	"eyfs":                {Band: policy.EYFS, Status: 403, Reason: policy.ReasonNotApproved},
+	"eyfs_trouble":        {Band: policy.EYFS, Status: 502, Verdict: policy.Allow},
+	"ks1":                 {Band: policy.KS1, Status: 403, Reason: policy.ReasonNotApproved},
+	"ks2_category":        {Band: policy.KS2, Status: 403, Reason: policy.ReasonCategory, Category: policy.Gambling},
+	"ks2_warn":            {Band: policy.KS2, Status: 403, Verdict: policy.Warn, Reason: policy.ReasonCategory, Category: policy.Forums},
+	"ks2_unchecked":       {Band: policy.KS2, Status: 403, Reason: policy.ReasonUncategorised},
+	"ks2_mandatory":       {Band: policy.KS2, Status: 403, Reason: policy.ReasonMandatory, Category: policy.ChildAbuse},
+	"ks2_trouble":         {Band: policy.KS2, Status: 504, Verdict: policy.Allow},
+	"staff_category":      {Band: policy.Staff, Status: 403, Reason: policy.ReasonCategory, Category: policy.Gambling, Rule: "policy.yaml:41"},
+	"staff_exception":     {Band: policy.Staff, Status: 403, Reason: policy.ReasonException, Rule: "policy.yaml:80", Note: "Closed during the inspection"},
+	"staff_warn":          {Band: policy.Staff, Status: 403, Verdict: policy.Warn, Reason: policy.ReasonCategory, Category: policy.Forums},
+	"staff_destination":   {Band: policy.Staff, Status: 403, Reason: policy.ReasonDestination},
+	"staff_mandatory":     {Band: policy.Staff, Status: 403, Reason: policy.ReasonMandatory, Category: policy.Terrorism, Rule: "policy.yaml:1"},
+	"staff_unreachable":   {Band: policy.Staff, Status: 502, Verdict: policy.Allow},
+	"staff_slow":          {Band: policy.Staff, Status: 504, Verdict: policy.Allow},
+	"staff_bad_address":   {Band: policy.Staff, Status: 400, Reason: policy.ReasonBadHost},
+	"staff_not_ready":     {Band: policy.Staff, Status: 503, Reason: policy.ReasonNotReady},
+	"staff_open_again":    {Band: policy.Staff, Status: 503, Verdict: policy.Allow, Reason: policy.ReasonDefault},
+	"guest_not_on_a_list": {Band: policy.Guest, Status: 403, Reason: policy.ReasonUncategorised, Rule: "policy.yaml:90"},
+}
+
+func filled(v View) View {
+	v.Host, v.Reference, v.School, v.Profile = "asked-for.example", "SG-1A2B", "Millbrook Primary", v.Band.String()
+	return v
+}
+
+func render(t *testing.T, v View) string {
+	t.Helper()
+	page, err := Render(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
+}
+
+func TestGolden(t *testing.T) {
+	for name, v := range pages {
+		got := render(t, filled(v))
+		file := filepath.Join("testdata", "golden", name+".html")
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestPromises holds what every page promises.
+func TestPromises(t *testing.T) {
+	for name, v := range pages {
+		page := render(t, filled(v))
+		contains := func(s string) bool { return strings.Contains(page, s) }
+		if v.Band.Pupil() != contains("0800 1111") {
+			t.Errorf("%s: Childline shown: %v", name, contains("0800 1111"))
+		}
+		if !contains("SG-1A2B") {
+			t.Errorf("%s: no reference", name)
+		}
+		if v.Reason == policy.ReasonMandatory && contains("asked-for") { // I7, F2
+			t.Errorf("%s: shows the host of a mandatory hit", name)
+		}
+		if v.Reason != policy.ReasonMandatory && !contains("asked-for.example") {
+			t.Errorf("%s: does not say which site", name)
+		}
+		if v.Band.Pupil() && v.Category != policy.Uncategorised && contains(v.Category.Class().Title) {
+			t.Errorf("%s: names the category to a child", name)
+		}
+		if v.Band.Pupil() && contains("policy.yaml") {
+			t.Errorf("%s: shows the rule to a child", name)
+		}
+		if v.Reason == policy.ReasonMandatory && v.Band.Pupil() && contains("unlawful") {
+			t.Errorf("%s: frightens a child", name)
+		}
+	}
+}
+
+// TestStaticPage: T22. No page holds a script, a form, a handler, an inline
+// style or anything to fetch, and the policy sent with it allows only its own
+// style sheet.
+func TestStaticPage(t *testing.T) {
+	h := http.Header{}
+	SetHeader(h)
+	for name, v := range pages {
+		walk(t, render(t, filled(v)), func(n *html.Node) {
+			switch n.Data {
+			case "script", "form", "input", "img", "iframe", "link", "object", "embed", "base", "use":
+				t.Errorf("%s: <%s>", name, n.Data)
+			case "style":
+				sum := sha256.Sum256([]byte(n.FirstChild.Data))
+				if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(h.Get("Content-Security-Policy"), want) {
+					t.Errorf("%s: the style sheet's hash %s is not in the policy", name, want)
+				}
+			}
+			for _, a := range n.Attr {
+				if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" || a.Key == "srcdoc" {
+					t.Errorf("%s: <%s %s>", name, n.Data, a.Key)
+				}
+			}
+		})
+	}
+	want := http.Header{
+		"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"},
+		"Referrer-Policy": {"no-referrer"}, "X-Content-Type-Options": {"nosniff"},
+		"Content-Security-Policy": {contentPolicy},
+	}
+	if diff := cmp.Diff(want, h); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+}
+
+// TestNaughtyStrings: T22. Whatever stands where a host, a note or a name goes,
+// the page keeps its shape and shows it as text.
+func TestNaughtyStrings(t *testing.T) {
+	raw, err := os.ReadFile("testdata/naughty.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	naughty := append(strings.Split(strings.TrimSpace(string(raw)), "\n"), "", "\x00", "\xff\xfe", "a\r\nb: c", strings.Repeat("x", 1<<16))
+	for name, v := range pages {
+		plain := shape(t, render(t, filled(v)))
+		for _, s := range naughty {
+			if s == "" {
+				continue
+			}
+			w := filled(v)
+			w.Host, w.School, w.Reference, w.Ask, w.Notice = s, s, s, s, ""
+			if w.Note != "" {
+				w.Note = s
+			}
+			if w.Rule != "" {
+				w.Rule = s
+			}
+			if got := shape(t, render(t, w)); got != plain {
+				t.Errorf("%s with %.60q: another page:\n%s", name, s, cmp.Diff(plain, got))
+			}
+		}
+	}
+}
+
+// shape is a page's elements and attributes, without its text.
+func shape(t *testing.T, page string) string {
+	var b strings.Builder
+	walk(t, page, func(n *html.Node) {
+		b.WriteString("<" + n.Data)
+		for _, a := range n.Attr {
+			b.WriteString(" " + a.Key + "=" + a.Val)
+		}
+		b.WriteString(">\n")
+	})
+	return b.String()
+}
+
+func walk(t *testing.T, page string, see func(*html.Node)) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode {
+			see(n)
+		}
+	}
+}
+
+// TestPage: a door's ruling and event become the right page.
+func TestPage(t *testing.T) {
+	p := Pages{School: "Millbrook Primary", Ask: "the office", Notice: "The agreed words."}
+	staff := policy.Ruling{Decision: policy.Decision{Profile: &policy.Profile{Name: "staff", Band: policy.Staff}}}
+	for _, c := range []struct {
+		name  string
+		r     policy.Ruling
+		e     policy.Event
+		shows []string
+		hides []string
+	}{
+		{"nobody knows who", policy.Ruling{}, policy.Event{ID: 46, Status: 403, Host: "x.example"}, []string{"Screen off", "SG-1A", "x.example"}, nil},
+		{"adult", staff, policy.Event{ID: 46, Status: 403, Reason: policy.ReasonCategory, Category: policy.Gaming, Host: "x.example", Rule: "policy.yaml:7"}, []string{"Games", "policy.yaml:7", "the office", "x.example"}, []string{"Childline"}},
+		{"mandatory", staff, policy.Event{ID: 46, Status: 403, Reason: policy.ReasonMandatory, Category: policy.ChildAbuse}, []string{"The agreed words.", "report.iwf.org.uk"}, []string{"Category"}},
+		{"mandatory and not recorded", staff, policy.Event{Status: 503, Reason: policy.ReasonMandatory, Host: "slipped.example"}, []string{"Access to this page is denied"}, []string{"Reference", "slipped"}},
+		{"not recorded", staff, policy.Event{Status: 503, Host: "x.example"}, []string{"not ready"}, []string{"SG-"}},
+	} {
+		h := http.Header{}
+		page, err := p.Page(h, c.r, &c.e)
+		if err != nil || h.Get("Content-Security-Policy") == "" {
+			t.Fatalf("%s: %v, headers %v", c.name, err, h)
+		}
+		for _, s := range c.shows {
+			if !strings.Contains(string(page), s) {
+				t.Errorf("%s: does not show %q:\n%s", c.name, s, page)
+			}
+		}
+		for _, s := range c.hides {
+			if strings.Contains(string(page), s) {
+				t.Errorf("%s: shows %q", c.name, s)
+			}
+		}
+	}
+}
+
+func BenchmarkRender(b *testing.B) {
+	for _, name := range []string{"eyfs", "ks2_category", "staff_category"} {
+		v := filled(pages[name])
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Render(v); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package blockpage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"schoolgate/policy"
+)
+
+//go:embed templates
+var files embed.FS
+
+var (
+	style = mustRead("templates/style.css")
+
+	eyfsPage      = parse("eyfs")
+	ks1Page       = parse("ks1")
+	ks2Page       = parse("ks2")
+	adultPage     = parse("adult")
+	mandatoryPage = parse("mandatory")
+	troublePage   = parse("trouble")
+
+	contentPolicy = csp()
+)
+
+func mustRead(name string) string {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // embedded: it is there or the build was wrong
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// parse puts the style sheet into the layout as text: a value would be escaped
+// anew for every page.
+func parse(name string) *template.Template {
+	layout := strings.Replace(mustRead("templates/layout.html"), "<style></style>", "<style>"+style+"</style>", 1)
+	t := template.Must(template.New("layout.html").Parse(layout))
+	return template.Must(t.ParseFS(files, "templates/symbols.html", "templates/"+name+".html"))
+}
+
+// csp allows this page's style sheet, by its hash, and nothing else. It may not
+// be framed: a small blocked frame, an advert, say, would otherwise show a stop
+// hand to a child on a page that is quite all right.
+func csp() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// SetHeader sets the headers that every page needs.
+func SetHeader(h http.Header) {
+	h["Content-Type"] = []string{"text/html; charset=utf-8"}
+	h["Content-Security-Policy"] = []string{contentPolicy}
+	h["Cache-Control"] = []string{"no-store"}
+	h["Referrer-Policy"] = []string{"no-referrer"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+}
+
+// sheet is what the templates see.
+type sheet struct {
+	View
+	Title, Heading, Why, Help string
+	Category, About           string
+	Class                     string
+	Pupil                     bool
+}
+
+// Render writes the page for v.
+func Render(v View) ([]byte, error) {
+	t, s := choose(&v)
+	var buf bytes.Buffer
+	buf.Grow(10 << 10)
+	if err := t.ExecuteTemplate(&buf, "layout.html", s); err != nil {
+		return nil, fmt.Errorf("block page for %s: %w", v.Band, err)
+	}
+	return buf.Bytes(), nil
+}
+
+// choose picks the page and its words. A child on a mandatory list sees the
+// ordinary page of the band, without the host.
+func choose(v *View) (*template.Template, *sheet) {
+	k := v.kind()
+	if k == mandatory {
+		v.Host, v.Rule, v.Note, v.Category = "", "", "", policy.Uncategorised
+	}
+	s := &sheet{View: *v, Pupil: v.Band.Pupil(), Class: v.Band.String()}
+	if s.Pupil {
+		return chooseChild(k, v, s)
+	}
+	s.Help = helpAdult(v)
+	s.Heading, s.Why = "This site is blocked", whyAdult(v)
+	if k == mandatory {
+		s.Title = "Access denied"
+		return mandatoryPage, s
+	}
+	if k == trouble {
+		s.Heading, s.Why = troubleAdult(v)
+		s.Rule, s.Note, s.View.Category = "", "", policy.Uncategorised
+	}
+	class := s.View.Category.Class()
+	s.Category, s.About = class.Title, class.Holds
+	s.Title = s.Heading
+	return adultPage, s
+}
+
+func chooseChild(k kind, v *View, s *sheet) (*template.Template, *sheet) {
+	if k == trouble {
+		s.Title = "Not working just now"
+		return troublePage, s
+	}
+	s.Title, s.Why = "This page is closed", whyChild(v)
+	switch v.Band {
+	case policy.KS2:
+		return ks2Page, s
+	case policy.KS1:
+		return ks1Page, s
+	}
+	return eyfsPage, s
+}

@@ -1,0 +1,74 @@
+package blockpage
+
+import (
+	"net/http"
+
+	"schoolgate/policy"
+)
+
+// View is exactly what a page shows.
+type View struct {
+	Band     policy.AgeBand
+	Status   int            // the HTTP status it is sent with
+	Verdict  policy.Verdict // Allow on an error page: nothing was refused
+	Reason   policy.Reason
+	Category policy.Category
+
+	Host      string // "" where it must not be shown
+	Profile   string
+	Rule      string // file:line; adults only
+	Note      string // the school's own reason; adults only
+	Reference string // "" where no event could be recorded
+
+	School string // name of the school
+	Ask    string // whom adults ask, e.g. "the IT office, extension 12"
+	Notice string // the list owner's agreed words for mandatory hits; "" for ours (I7)
+}
+
+// Pages makes views of what a door decided.
+type Pages struct {
+	School string
+	Ask    string
+	Notice string
+}
+
+// Page writes the page for a recorded event and sets the headers it needs.
+func (p Pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
+	SetHeader(h)
+	return Render(p.View(r, e))
+}
+
+// View is what the page for this event shows.
+func (p Pages) View(r policy.Ruling, e *policy.Event) View {
+	v := View{
+		Band: r.Band(), Status: e.Status, Verdict: e.Verdict, Reason: e.Reason, Category: e.Category,
+		Host: e.Host, Profile: r.ProfileName(), Rule: e.Rule, Note: r.Note,
+		School: p.School, Ask: p.Ask, Notice: p.Notice,
+	}
+	if e.ID != 0 {
+		v.Reference = e.ID.String()
+	}
+	if e.Reason == policy.ReasonMandatory {
+		v.Host, v.Rule, v.Note, v.Category = "", "", "", policy.Uncategorised
+	}
+	return v
+}
+
+// kind is the page that suits what happened.
+type kind uint8
+
+const (
+	blocked   kind = iota // refused by a decision
+	mandatory             // refused by a list that nothing lifts
+	trouble               // not a decision: something did not work
+)
+
+func (v *View) kind() kind {
+	switch {
+	case v.Reason == policy.ReasonMandatory:
+		return mandatory // whatever else went wrong with it
+	case v.Status == http.StatusForbidden:
+		return blocked
+	}
+	return trouble
+}
