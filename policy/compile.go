@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Compile checks a spec as a whole and makes a policy of it. All problems are
@@ -10,16 +11,17 @@ import (
 func Compile(spec Spec) (*Policy, []Problem) {
 	c := compiler{spec: &spec, policy: &Policy{
 		Version: spec.Version, Timetable: spec.Timetable,
-		profiles: map[string]*Profile{}, groups: map[string]*Profile{}, safe: map[Host]SafeHost{},
+		profiles: map[string]*Profile{}, groups: map[string]*Profile{}, safe: map[Host]SafeHost{}, written: map[string]written{},
 	}}
 	c.profiles()
 	c.groups()
-	c.policy.exceptions = c.scope(spec.Exceptions, "exception")
-	c.policy.passes = c.scope(spec.Passes, "pass")
+	c.policy.exceptions = c.scope(spec.Exceptions, "exception", inExceptions)
+	c.policy.passes = c.scope(spec.Passes, "pass", inPasses)
 	c.passes()
 	c.neverBlock()
 	for _, s := range spec.SafeHosts {
 		c.policy.safe[s.Host] = s
+		c.policy.written[s.Host.name] |= inSafeHosts
 	}
 	if len(c.problems) > 0 {
 		return nil, c.problems
@@ -175,12 +177,13 @@ func (c *compiler) groups() {
 }
 
 // scope sorts exceptions or passes by whom they are for.
-func (c *compiler) scope(list []Exception, kind string) scoped {
+func (c *compiler) scope(list []Exception, kind string, step written) scoped {
 	address, device := map[netip.Addr][]HostRule{}, map[string][]HostRule{}
 	group, profile := map[string][]HostRule{}, map[string][]HostRule{}
 	var everyone []HostRule
 	for _, x := range list {
 		c.checkException(x, kind)
+		c.write(x.HostRule, step)
 		switch {
 		case x.Address.IsValid():
 			address[x.Address.Unmap()] = append(address[x.Address.Unmap()], x.HostRule)
@@ -221,6 +224,13 @@ func (c *compiler) checkException(x Exception, kind string) {
 	}
 }
 
+// write notes that a step has a rule for a host, and for its bare name, which the
+// rule may speak of too.
+func (c *compiler) write(r HostRule, step written) {
+	c.policy.written[r.Host.name] |= step
+	c.policy.written[strings.TrimPrefix(r.Host.name, "www.")] |= step
+}
+
 func hostSets[K comparable](rules map[K][]HostRule) map[K]*HostSet {
 	sets := make(map[K]*HostSet, len(rules))
 	for k, list := range rules {
@@ -249,6 +259,7 @@ func (c *compiler) passes() {
 func (c *compiler) neverBlock() {
 	var help, essential []HostRule
 	for _, n := range c.spec.NeverBlock {
+		c.write(n.HostRule, inNeverBlock)
 		if n.Host.IsZero() {
 			c.problem(n.Rule, "never-block: it names no host")
 		}

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // question is a request with its facts gathered.
 type question struct {
 	Request
@@ -7,6 +9,26 @@ type question struct {
 	facts   Facts
 	group   string
 	profile *Profile
+	written written
+}
+
+// written says of which kinds there are rules for a host or its parents, so that
+// a decision on a host nobody wrote about, nearly every one, asks no rules.
+type written uint8
+
+const (
+	inNeverBlock written = 1 << iota
+	inPasses
+	inExceptions
+	inSafeHosts
+)
+
+// writtenOf finds what is written of a host.
+func (p *Policy) writtenOf(h Host) (w written) {
+	for name, more := h.name, true; more; _, name, more = strings.Cut(name, ".") {
+		w |= p.written[name]
+	}
+	return w
 }
 
 // mandatorySeverity is what a hit on a mandatory list raises, whatever the alert
@@ -16,6 +38,7 @@ const mandatorySeverity = 5
 // decide walks the steps in order; the first that speaks wins.
 func (p *Policy) decide(q *question) Decision {
 	d := Decision{Profile: q.profile}
+	q.written = p.writtenOf(q.Host)
 	switch {
 	case q.profile == nil:
 		return d
@@ -23,17 +46,19 @@ func (p *Policy) decide(q *question) Decision {
 		d.Reason = ReasonBadHost
 		return d
 	case p.mandatory(q, &d):
-	case p.neverBlock(q, &d):
+	case q.written&inNeverBlock != 0 && p.neverBlock(q, &d):
 	case p.cutOff(q, &d):
-	case p.pass(q, &d):
-	case p.exception(q, &d):
+	case q.written&inPasses != 0 && p.pass(q, &d):
+	case q.written&inExceptions != 0 && p.exception(q, &d):
 	case p.approved(q, &d):
 	case p.category(q, &d):
 	default:
 		p.uncategorised(q, &d)
 	}
 	if d.Verdict != Block {
-		d.Safe = p.safeHost(q)
+		if q.written&inSafeHosts != 0 {
+			d.Safe = p.safeHost(q)
+		}
 		d.Inspect = !d.Shielded && q.Path == "" && (q.facts.Paths || q.facts.MandatoryPaths != Uncategorised)
 	}
 	d.Severity = p.severity(q, &d)

@@ -142,6 +142,7 @@ type Policy struct {
 	exceptions scoped
 	passes     scoped
 	safe       map[Host]SafeHost
+	written    map[string]written // by host name
 }
 
 // Profiles lists the profiles in the order they were written.
@@ -149,6 +150,9 @@ func (p *Policy) Profiles() []*Profile { return p.order }
 
 // Strictest is the profile of an unknown client.
 func (p *Policy) Strictest() *Profile { return p.strictest }
+
+// Profile is the profile of that name, nil if there is none.
+func (p *Policy) Profile(name string) *Profile { return p.profiles[name] }
 
 // ProfileOf is the profile of a group, the strictest pupil profile for a group
 // that is unknown.

@@ -14,32 +14,35 @@ type Period struct {
 	First, Last int
 }
 
-// contains reports whether the local moment lies in the period. It goes by the
+// contains reports whether a minute of a day lies in the period. It goes by the
 // clock on the wall, so on a day of 23 or 25 hours too. A period that runs past
 // midnight belongs to the day it began on.
-func (p *Period) contains(t time.Time) bool {
-	minute := t.Hour()*60 + t.Minute()
+func (p *Period) contains(minute int, today day) bool {
 	if p.From < p.To {
-		return p.From <= minute && minute < p.To && p.onDay(t.Date())
+		return p.From <= minute && minute < p.To && p.begins(today)
 	}
-	if minute >= p.From {
-		return p.onDay(t.Date())
-	}
-	y, m, d := t.Date()
-	return minute < p.To && p.onDay(y, m, d-1)
+	return minute >= p.From && p.begins(today) || minute < p.To && p.begins(today.before())
 }
 
-// onDay reports whether the period can begin on a day; the day before the first
-// of a month may be written as its day 0.
-func (p *Period) onDay(year int, month time.Month, day int) bool {
-	noon := time.Date(year, month, day, 12, 0, 0, 0, time.UTC)
-	if p.Days != ([7]bool{}) && !p.Days[noon.Weekday()] {
-		return false
-	}
-	year, month, day = noon.Date()
-	date := year*10000 + int(month)*100 + day
-	return (p.First == 0 || date >= p.First) && (p.Last == 0 || date <= p.Last)
+// begins reports whether the period can begin on a day.
+func (p *Period) begins(d day) bool {
+	return (p.Days == [7]bool{} || p.Days[d.weekday]) && (p.First == 0 || d.date >= p.First) && (p.Last == 0 || d.date <= p.Last)
 }
+
+// day is a date on the wall.
+type day struct {
+	noon    time.Time // in UTC, where every day has one
+	date    int       // as Period.First
+	weekday time.Weekday
+}
+
+func dayOf(year int, month time.Month, dom int) day {
+	noon := time.Date(year, month, dom, 12, 0, 0, 0, time.UTC)
+	year, month, dom = noon.Date()
+	return day{noon, year*10000 + int(month)*100 + dom, noon.Weekday()}
+}
+
+func (d day) before() day { return dayOf(d.noon.AddDate(0, 0, -1).Date()) }
 
 // Timetable says which period is in force. Where several match, the first
 // written one is: write holidays above the school day.
@@ -58,8 +61,9 @@ func (tt *Timetable) At(t time.Time) int {
 		loc = time.UTC
 	}
 	t = t.In(loc)
+	minute, today := t.Hour()*60+t.Minute(), dayOf(t.Date())
 	for i := range tt.Periods {
-		if tt.Periods[i].contains(t) {
+		if tt.Periods[i].contains(minute, today) {
 			return i
 		}
 	}
