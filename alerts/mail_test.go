@@ -111,7 +111,7 @@ func TestMailHoldsNothingOfTheEvent(t *testing.T) {
 	flagged := []policy.Category{
 		policy.ChildAbuse, policy.Terrorism, policy.Pornography, policy.Extremism, policy.SelfHarm, policy.Drugs, policy.Gambling,
 	}
-	for round := range 60 {
+	for round := range 15 {
 		severity := uint8(1 + rng.IntN(5))
 		n := 1 + rng.IntN(4)
 		mails := func() (sent []Message, secrets []string) {

@@ -265,6 +265,7 @@ func (s *Service) strikeOff(ctx context.Context, m *Mail) {
 		err := s.ledger.sent(m)
 		if err == nil {
 			s.setStateTrouble(nil)
+			s.log.Info("alert mail sent", "alert", reference(m.Alerts[0]), "tries", m.Attempts+1)
 			poke(s.changed)
 			return
 		}

@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"schoolgate/policy"
 )
+
+var seeds = flag.Uint64("seeds", 10, "how many histories TestSimulation plays")
 
 var errPower = errors.New("power cut")
 
@@ -244,11 +247,7 @@ func (s *simulation) judge() {
 // repeated only if the crash fell between the 250 and the commit, and then under
 // the same Message-ID with the same text.
 func TestSimulation(t *testing.T) {
-	rounds := 60
-	if testing.Short() {
-		rounds = 10
-	}
-	for seed := range uint64(rounds) {
+	for seed := range *seeds {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBox(t)
 			b.cfg.MaxMails = 4
@@ -280,4 +279,3 @@ func TestSimulation(t *testing.T) {
 		}
 	}
 }
-
