@@ -83,6 +83,9 @@ func (c *compiler) approved(p *Profile) {
 		if !ok {
 			c.problem(p.Rule, "profile %q: there is no list %q", p.Name, name)
 		}
+		for _, r := range list {
+			c.write(r, inApproved)
+		}
 		rules = append(rules, list...)
 	}
 	if p.ApprovedOnly && len(rules) == 0 {

@@ -20,6 +20,7 @@ const (
 	inNeverBlock written = 1 << iota
 	inPasses
 	inExceptions
+	inApproved
 	inSafeHosts
 )
 
@@ -40,7 +41,7 @@ func (p *Policy) decide(q *question) Decision {
 	d := Decision{Profile: q.profile}
 	q.written = p.writtenOf(q.Host)
 	switch {
-	case q.profile == nil:
+	case q.profile == nil || q.facts.Unreadable: // a mandatory list may hold the host: nothing is let through
 		return d
 	case q.Host.IsZero():
 		d.Reason = ReasonBadHost
@@ -186,7 +187,7 @@ func (p *Policy) exception(q *question, d *Decision) bool {
 // approved opens what an adult has approved, whatever category lists hold it; an
 // approved-only profile gets nothing else.
 func (p *Policy) approved(q *question, d *Decision) bool {
-	if r := q.profile.approved.Find(q.Host, q.Path, q.Time); r != nil {
+	if r := q.findApproved(); r != nil {
 		d.Verdict, d.Reason, d.Rule, d.Note = Allow, ReasonApproved, r.Rule, r.Note
 		return true
 	}
@@ -197,6 +198,13 @@ func (p *Policy) approved(q *question, d *Decision) bool {
 	// Say what it is, too: a pornography attempt by a young child is still one.
 	d.Category = q.facts.Categories.Intersect(p.rules(q).block).First()
 	return true
+}
+
+func (q *question) findApproved() *HostRule {
+	if q.written&inApproved == 0 {
+		return nil
+	}
+	return q.profile.approved.Find(q.Host, q.Path, q.Time)
 }
 
 // rules is the category rules of the profile in the period in force.

@@ -58,6 +58,8 @@ func TestDecide(t *testing.T) {
 		{"address and device are one client: the nearer host", year5, DoorDNS, "near.tablet.example", tuesday, "allow exception  policy.yaml:57 0"},
 
 		{"approved beats a category", nursery, DoorDNS, "www.first.example", tuesday, "allow approved  policy.yaml:40 0"},
+		{"an approved list of a profile that is not held to it (R12)", year5, DoorDNS, "lesson.example", tuesday, "allow approved  policy.yaml:41 0"},
+		{"an approved list is of its profile", teacher, DoorDNS, "lesson.example", tuesday, "warn uncategorised  policy.yaml:31 0"},
 		{"approved with www is approved without", nursery, DoorDNS, "first.example", tuesday, "allow approved  policy.yaml:40 0"},
 		{"approved with www approves no neighbour", nursery, DoorDNS, "other.first.example", tuesday, "block not_approved  policy.yaml:10 0"},
 		{"approved-only beats an allowed category", nursery, DoorDNS, "learn.example", tuesday, "block not_approved  policy.yaml:10 0"},
@@ -165,6 +167,11 @@ func TestNothingToDecideBy(t *testing.T) {
 		if r.Verdict != Block || r.Reason != ReasonNotReady || s.Decide(q).Verdict != Block || len(trace) != 1 {
 			t.Errorf("%s: Decide = %s by %s, trace %v; want block by not_ready", promise, r.Verdict, r.Reason, trace)
 		}
+	}
+	broken := &Snapshot{Policy: full.Policy, Lists: fixed{Unreadable: true}, Clients: full.Clients}
+	help := Request{Door: DoorDNS, Client: teacher, Host: host(t, "help.example"), Time: tuesday}
+	if r, trace := broken.Explain(help); r.Verdict != Block || r.Reason != ReasonNotReady || !strings.Contains(trace[0].Said, "cannot be read") {
+		t.Errorf("broken store: Decide = %s by %s, want block by not_ready (F5, F6)", r.Verdict, r.Reason)
 	}
 	var e *Engine
 	if r := e.Decide(q); r.Verdict != Block {

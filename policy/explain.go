@@ -55,7 +55,7 @@ func (q *question) trace(d *Decision) Trace {
 func (q *question) said(d *Decision) string {
 	switch d.Reason {
 	case ReasonBadHost:
-		return "the host cannot be read: refused"
+		return "block: the host cannot be read"
 	case ReasonMandatory:
 		if d.Overblock() {
 			return fmt.Sprintf("block: pages of this host are on a mandatory list (%s) and the page cannot be seen", d.Category)
@@ -87,5 +87,8 @@ func (q *question) said(d *Decision) string {
 	case ReasonUncategorised:
 		return fmt.Sprintf("%s: what %s gives to a host on no list", d.Verdict, q.profile.Name)
 	}
-	return "no policy or no category store is loaded: everything is refused"
+	if q.facts.Unreadable {
+		return "block: the category store cannot be read, so everything is refused"
+	}
+	return "block: no policy or no category store is loaded, so everything is refused"
 }

@@ -111,6 +111,7 @@ func (c chance) facts() Facts {
 	if c.IntN(3) == 0 {
 		f.Mandatory = c.category()
 	}
+	f.Unreadable = c.IntN(20) == 0
 	if c.IntN(3) == 0 {
 		f.MandatoryPaths = c.category()
 	}
@@ -152,6 +153,10 @@ func brokenPromises(s *Snapshot, q Request, facts Facts, r Ruling, trace Trace) 
 		if !holds {
 			broken = append(broken, what)
 		}
+	}
+	if facts.Unreadable {
+		promise(r.Verdict == Block && r.Reason == ReasonNotReady && r.Safe.IsZero() && !r.Inspect, "a broken store lets nothing through (F5, F6)")
+		return broken
 	}
 	listed := facts.Mandatory != Uncategorised
 	helpLine := s.Policy.HelpLine(q.Host, q.Time)

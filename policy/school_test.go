@@ -66,7 +66,7 @@ func school(t testing.TB) Spec {
 				Categories: []CategoryRule{{Category: Pornography, Verdict: Block, Rule: line(11)}},
 			},
 			{
-				Name: "ks2", Band: KS2, Rule: line(20), Uncategorised: Allow, UncategorisedRule: line(21),
+				Name: "ks2", Band: KS2, Rule: line(20), Uncategorised: Allow, UncategorisedRule: line(21), Approved: []string{"lesson"},
 				Categories: []CategoryRule{
 					{Category: Pornography, Verdict: Block, Rule: line(22)},
 					{Category: Gaming, Verdict: Block, Rule: line(23)},
@@ -88,7 +88,7 @@ func school(t testing.TB) Spec {
 		Groups: []Group{
 			{Name: "year 5", Profile: "ks2"}, {Name: "nursery", Profile: "eyfs"}, {Name: "teachers", Profile: "staff"},
 		},
-		Lists: map[string][]HostRule{"first": {rule(t, 40, "www.first.example", Allow)}},
+		Lists: map[string][]HostRule{"first": {rule(t, 40, "www.first.example", Allow)}, "lesson": {rule(t, 41, "lesson.example", Allow)}},
 		Exceptions: []Exception{
 			{HostRule: rule(t, 50, "opened.example", Allow)},
 			{HostRule: rule(t, 51, "shut.example", Block)},
@@ -164,7 +164,7 @@ func snapshot(t testing.TB) *Snapshot {
 	}
 }
 
-// at asks the way a door would: a host alone or a URL.
+// ask asks the way a door would: a host alone or a URL.
 func ask(t testing.TB, s *Snapshot, client netip.Addr, door Door, raw string, at time.Time) (Ruling, Trace) {
 	t.Helper()
 	u, err := ParseURL(raw)
