@@ -176,7 +176,7 @@ func (s *Store) mandatory(h policy.Host, path string, f *policy.Facts) {
 	_, address := h.Addr()
 	for start := 0; ; {
 		if s.secret.has(name[start:]) {
-			s.mandatoryHost(name, start, path, f)
+			s.mandatoryHost(string(name), start, path, f)
 		}
 		next := bytes.IndexByte(name[start:], '.')
 		if address || next < 0 {
@@ -186,13 +186,13 @@ func (s *Store) mandatory(h policy.Host, path string, f *policy.Facts) {
 	}
 }
 
-func (s *Store) mandatoryHost(name []byte, start int, path string, f *policy.Facts) {
+func (s *Store) mandatoryHost(name string, start int, path string, f *policy.Facts) {
 	host := s.secretHost(name[start:])
 	f.Mandatory = gravest(f.Mandatory, host.domain)
 	if host.pages == policy.Uncategorised {
 		return
 	}
-	if sameSite(string(name), start) {
+	if sameSite(name, start) {
 		f.Paths = true
 		if path == "" {
 			f.MandatoryPaths = gravest(f.MandatoryPaths, host.pages)
@@ -204,7 +204,7 @@ func (s *Store) mandatoryHost(name []byte, start int, path string, f *policy.Fac
 }
 
 // secretHost is what is kept behind the keyed hash of a host.
-func (s *Store) secretHost(name []byte) (host secretHost) {
+func (s *Store) secretHost(name string) (host secretHost) {
 	if v := s.secretValue(bucketHosts, keyed(s.key, kindHost, name, "")); len(v) == 2 {
 		host = secretHost{policy.Category(v[0]), policy.Category(v[1])}
 	}
@@ -221,7 +221,7 @@ func (s *Store) secretValue(bucket, id []byte) []byte {
 // mandatoryPage asks for the page in each form under which it is the same page
 // to a server: with its query and without, with a slash at the end and without;
 // and for each of the trees it lies in.
-func (s *Store) mandatoryPage(host []byte, path string) (c policy.Category) {
+func (s *Store) mandatoryPage(host, path string) (c policy.Category) {
 	bare, _, _ := strings.Cut(path, "?")
 	for _, form := range []string{path, strings.TrimRight(path, "/"), bare, strings.TrimRight(bare, "/")} {
 		c = gravest(c, s.secretPage(kindPage, host, form))
@@ -236,8 +236,8 @@ func (s *Store) mandatoryPage(host []byte, path string) (c policy.Category) {
 	return c
 }
 
-func (s *Store) secretPage(kind string, host []byte, path string) policy.Category {
-	if !s.secret.has(pageText(nil, kind, host, path)) {
+func (s *Store) secretPage(kind, host, path string) policy.Category {
+	if !s.secret.has([]byte(kind + host + path)) {
 		return policy.Uncategorised
 	}
 	if v := s.secretValue(bucketPages, keyed(s.key, kind, host, path)); len(v) == 1 {

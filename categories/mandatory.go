@@ -87,10 +87,10 @@ const (
 	kindSip   = "sip\x00"
 )
 
-func keyed(key []byte, kind string, host []byte, path string) []byte {
+func keyed(key []byte, kind, host, path string) []byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(kind))
-	mac.Write(host)
+	mac.Write([]byte(host))
 	mac.Write([]byte{0})
 	mac.Write([]byte(path))
 	return mac.Sum(nil)
@@ -105,7 +105,7 @@ type secretIndex struct {
 }
 
 func newSecretIndex(key, table []byte, depth int) secretIndex {
-	k := keyed(key, kindSip, nil, "")
+	k := keyed(key, kindSip, "", "")
 	return secretIndex{
 		key:   [2]uint64{binary.LittleEndian.Uint64(k), binary.LittleEndian.Uint64(k[8:])},
 		slots: table, n: uint64(len(table) / slotSize), depth: depth,
@@ -159,10 +159,10 @@ func newSecretBuilder(key []byte) *secretBuilder {
 
 // add takes an entry; fresh is false for one that was there.
 func (b *secretBuilder) add(host policy.Host, path string, c policy.Category) (fresh bool) {
-	name := appendFolded(nil, host)
+	name := string(appendFolded(nil, host))
 	id := string(keyed(b.key, kindHost, name, ""))
 	h := b.hosts[id]
-	b.filter[b.sip.hash(name)] = true
+	b.filter[b.sip.hash([]byte(name))] = true
 	if path == "" {
 		fresh = h.domain == policy.Uncategorised
 		h.domain = gravest(h.domain, c)
@@ -177,7 +177,7 @@ func (b *secretBuilder) add(host policy.Host, path string, c policy.Category) (f
 	return fresh
 }
 
-func (b *secretBuilder) addPage(name []byte, path string, c policy.Category) (fresh bool) {
+func (b *secretBuilder) addPage(name, path string, c policy.Category) (fresh bool) {
 	kind := kindPage
 	if strings.HasSuffix(path, "/") {
 		kind = kindTree
@@ -185,7 +185,7 @@ func (b *secretBuilder) addPage(name []byte, path string, c policy.Category) (fr
 		b.depth = max(b.depth, strings.Count(path, "/"))
 	}
 	id := string(keyed(b.key, kind, name, path))
-	b.filter[b.sip.hash(pageText(nil, kind, name, path))] = true
+	b.filter[b.sip.hash([]byte(kind+name+path))] = true
 	old := b.pages[id]
 	b.pages[id] = gravest(old, c)
 	return old == policy.Uncategorised
@@ -231,8 +231,4 @@ func appendFolded(dst []byte, h policy.Host) []byte {
 		dst = append(append(dst, rest...), '.')
 	}
 	return append(dst, mirror+".com"...)
-}
-
-func pageText(dst []byte, kind string, host []byte, path string) []byte {
-	return append(append(append(dst, kind...), host...), path...)
 }

@@ -135,6 +135,9 @@ func canonical(h policy.Host, exact bool) policy.Host {
 	if suffix, _ := publicsuffix.PublicSuffix(bare); suffix == bare {
 		return h
 	}
+	if rest, mirrored := cutMirror(bare); mirrored && rest == "" {
+		return h // a suffix once it is folded
+	}
 	if parsed, err := policy.ParseHost(bare); err == nil {
 		return parsed
 	}

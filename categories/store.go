@@ -131,7 +131,7 @@ func (s *Store) readHeader(tx *bolt.Tx) (err error) {
 	if err := s.header.check(); err != nil {
 		return err
 	}
-	if c := s.header.KeyCheck; len(c) > 0 && (len(s.key) != KeySize || !hmac.Equal(c, keyed(s.key, kindCheck, nil, ""))) {
+	if c := s.header.KeyCheck; len(c) > 0 && (len(s.key) != KeySize || !hmac.Equal(c, keyed(s.key, kindCheck, "", ""))) {
 		return ErrKey
 	}
 	s.sources = s.header.sources()

@@ -354,7 +354,7 @@ func (w *writer) writeSecrets() error {
 		return errors.Join(w.fill(bucketHosts, nothing), w.fill(bucketPages, nothing))
 	}
 	w.header.Mandatory, w.header.Depth = w.secret.counts, w.secret.depth
-	w.header.KeyCheck = keyed(w.opt.Key, kindCheck, nil, "")
+	w.header.KeyCheck = keyed(w.opt.Key, kindCheck, "", "")
 	hosts, pages := w.secret.hosts, w.secret.pages
 	err := w.fill(bucketHosts, func(put func(k, v []byte) error) error {
 		for _, id := range sortedKeys(hosts) {

@@ -1,0 +1,181 @@
+package categories
+
+import (
+	"bufio"
+	"compress/gzip"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"schoolgate/internal/testkit"
+	"schoolgate/policy"
+)
+
+// realLists are lists of names, one a line or hosts format, that the benchmarks
+// are run on: four hundred thousand names and more without mirrors, and the
+// largest public list there is.
+var realLists = []string{"ut1/adult-domains.txt.gz", "pornography/*.gz", "malware/*.gz", "phishing/*.domains.txt.gz"}
+
+// eachName calls visit with every host of the lists.
+func eachName(tb testing.TB, visit func(list int, h policy.Host)) {
+	dir := testkit.Lists(tb)
+	for i, pattern := range realLists {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(paths) == 0 {
+			tb.Fatalf("no list %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			readNames(tb, path, func(h policy.Host) { visit(i, h) })
+		}
+	}
+}
+
+func readNames(tb testing.TB, path string, visit func(policy.Host)) {
+	f, err := os.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<16))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lines := bufio.NewScanner(io.LimitReader(z, 1<<30))
+	for lines.Scan() {
+		line := strings.TrimSuffix(strings.TrimPrefix(lines.Text(), "||"), "^")
+		if i := strings.LastIndexByte(line, ' '); i >= 0 {
+			line = line[i+1:]
+		}
+		if line == "" || strings.ContainsAny(line, "!#[]") {
+			continue
+		}
+		if h, err := policy.ParseHost(line); err == nil {
+			visit(h)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+type benchStore struct {
+	store  *Store
+	listed []policy.Host // a sample
+	misses []policy.Host
+}
+
+func openBench(b *testing.B) *benchStore {
+	b.Helper()
+	path := os.Getenv("SCHOOLGATE_BENCH_STORE") // keep it between runs
+	if path == "" {
+		path = filepath.Join(b.TempDir(), "bench.db")
+	}
+	s := &benchStore{}
+	if _, err := os.Stat(path); err != nil {
+		builder, err := Create(path, BuildOptions{Version: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		categories := []policy.Category{policy.Pornography, policy.Pornography, policy.Malware, policy.Phishing}
+		var ids []SourceID
+		for _, pattern := range realLists {
+			ids = append(ids, builder.Source(Source{Name: pattern}))
+		}
+		eachName(b, func(list int, h policy.Host) {
+			err := builder.Add(ids[list], Entry{Host: h, Category: categories[list]})
+			if _, refused := err.(Refused); err != nil && !refused {
+				b.Fatal(err)
+			}
+		})
+		report, err := builder.Finish(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%d names, %d bytes, %v", report.Names, report.FileSize, report.Elapsed)
+	}
+	var names []string
+	readNames(b, filepath.Join(testkit.Lists(b), "malware/maltrail-malware.domains.txt.gz"), func(h policy.Host) {
+		names = append(names, h.String())
+	})
+	rng := rand.New(rand.NewPCG(1, 2))
+	rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	// Parsed in the order of use: a door has just read the name it asks about.
+	s.listed, s.misses = parseAll(names, ""), parseAll(names, "q")
+	var err error
+	if s.store, err = Open(path, nil); err != nil {
+		b.Fatal(err)
+	}
+	s.misses = slices.DeleteFunc(s.misses, func(h policy.Host) bool { // a parent is listed
+		return !s.store.Classify(h, "").Categories.Empty()
+	})
+	runtime.GC()
+	return s
+}
+
+func parseAll(names []string, prefix string) (hosts []policy.Host) {
+	for _, name := range names {
+		if h, err := policy.ParseHost(prefix + name); err == nil { // not a name: an address with a prefix
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+var sink policy.Facts
+
+func classify(b *testing.B, s *Store, hosts []policy.Host) {
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		sink = s.Classify(hosts[i], "")
+		if i++; i == len(hosts) {
+			i = 0
+		}
+	}
+	b.ReportMetric(float64(s.Info().IndexSize)/float64(s.Info().Names), "index-B/name")
+	b.ReportMetric(float64(s.Info().FileSize)/float64(s.Info().Names), "file-B/name")
+}
+
+func BenchmarkClassify(b *testing.B) {
+	s := openBench(b)
+	b.Run("Miss", func(b *testing.B) { classify(b, s.store, s.misses) })
+	b.Run("MissFew", func(b *testing.B) { classify(b, s.store, s.misses[:500]) })
+	b.Run("Hit", func(b *testing.B) { classify(b, s.store, s.listed) })
+	b.Run("HitCached", func(b *testing.B) { classify(b, s.store, s.listed[:500]) })
+	b.Run("BareMapMiss", func(b *testing.B) { bareMap(b, s.misses) })
+	b.Run("BareMapHit", func(b *testing.B) { bareMap(b, s.listed) })
+}
+
+// bareMap is the peer: a Go map asked for each parent of the host.
+func bareMap(b *testing.B, hosts []policy.Host) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := map[string]policy.CategorySet{}
+	eachName(b, func(list int, h policy.Host) {
+		if _, mirrored := cutMirror(h.String()); !mirrored {
+			m[h.String()] = policy.SetOf(policy.Pornography)
+		}
+	})
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		var set policy.CategorySet
+		for name := hosts[i].String(); name != ""; {
+			set = set.Union(m[name])
+			_, name, _ = strings.Cut(name, ".")
+		}
+		sink.Categories = set
+		if i++; i == len(hosts) {
+			i = 0
+		}
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(m)), "heap-B/name")
+}
