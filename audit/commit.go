@@ -209,13 +209,13 @@ func (j *Journal) lead(b *batch) {
 	j.room.Broadcast()
 	j.mu.Unlock()
 
-	head, err := j.write(b, drop)
+	end, err := j.write(b, drop)
 
 	j.mu.Lock()
 	b.err, j.failure = err, err
 	if err == nil {
-		b.first = head.Seq - policy.EventID(b.count) + 1
-		j.wrote(b, head)
+		b.first = end.seq - policy.EventID(b.count) + 1
+		j.wrote(b, end)
 	}
 	if j.pending.count > 0 {
 		j.pending.turn <- struct{}{}
@@ -231,8 +231,8 @@ func (j *Journal) lead(b *batch) {
 }
 
 // wrote takes note of a batch handed to the kernel. The lock is held.
-func (j *Journal) wrote(b *batch, head Head) {
-	j.end = head
+func (j *Journal) wrote(b *batch, end mark) {
+	j.end = end
 	if b.flagged > 0 || j.opts.Durability == Strict {
 		b.round = j.round
 		wake(j.flagged)

@@ -46,6 +46,17 @@ func ParseHead(line string) (Head, error) {
 	return h, nil
 }
 
+// mark is a head as the writer keeps it.
+type mark struct {
+	seq   policy.EventID
+	chain chain
+	at    time.Time
+}
+
+func (m mark) head() Head {
+	return Head{Seq: m.seq, Chain: hex.EncodeToString(m.chain[:]), Time: m.at}
+}
+
 const (
 	headFile = "head"
 	headSlot = 256 // bytes; two slots, written in turn, so that one is always whole

@@ -78,7 +78,7 @@ type Journal struct {
 	closed  bool
 	failure error // of the last write or sync, nil once one succeeds
 
-	end    Head           // the last event handed to the kernel
+	end    mark           // the last event handed to the kernel
 	synced policy.EventID // the last event on disk
 	grown  chan struct{}  // closed when synced grows or the journal closes
 	round  *syncRound     // what the next sync will answer to
@@ -172,7 +172,7 @@ func (j *Journal) Opened() OpenReport { return j.opened }
 func (j *Journal) Head() Head {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.end
+	return j.end.head()
 }
 
 // Err is why the last write or sync failed, nil once one has succeeded again.

@@ -50,7 +50,7 @@ func newMetrics(reg prometheus.Registerer, j *Journal) *metrics {
 	gauge("unsynced_events", "Events a power cut could take now.", func() float64 {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		return float64(j.end.Seq - j.synced)
+		return float64(j.end.seq - j.synced)
 	})
 	gauge("disk_bytes", "Size of the journal's files.", func() float64 { return float64(dirBytes(j.dir)) })
 	gauge("disk_free_bytes", "Space left where the journal is.", func() float64 {

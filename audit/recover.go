@@ -39,12 +39,13 @@ func (j *Journal) recover() error {
 		return err
 	}
 	w.chain, w.next, w.prevSize = at.chain, at.next, at.off
+	j.end = mark{seq: at.next - 1, chain: at.last, at: time.Now()}
 	if err := j.mindHead(at); err != nil {
 		return err
 	}
 	r := &j.opened
 	r.Last = w.next - 1
-	j.end, j.synced = w.head(time.Now()), w.next-1
+	j.synced = r.Last
 	if r.Cut > 0 {
 		j.note("torn tail cut", fmt.Sprintf("torn tail of %d bytes cut from %s at %d", r.Cut, r.Segment, r.Offset))
 	}
@@ -67,6 +68,7 @@ func (j *Journal) note(msg, text string) {
 type place struct {
 	next  policy.EventID
 	chain chain
+	last  chain // after the last event; only notes and a seal may follow
 	off   int64
 }
 
@@ -112,9 +114,16 @@ func (j *Journal) checkLast(first policy.EventID) (place, error) {
 		f, err := s.frame(at.off)
 		if err == nil {
 			if !f.follows(at.chain) {
+				if first := f.First; j.half(s, &f) {
+					j.log.Warn("last frame of the journal is half written", "segment", s.name, "first", first)
+					return at, j.cutTail(s, at)
+				}
 				j.damaged(fmt.Sprintf("changed at %d after it was written", at.off))
 			}
-			at = place{next: max(at.next, f.First+policy.EventID(f.Count)), chain: f.sum, off: f.end()}
+			at.chain, at.off = f.sum, f.end()
+			if f.Count > 0 {
+				at.next, at.last = max(at.next, f.last()+1), f.sum
+			}
 			continue
 		}
 		next, ok := int64(0), false
@@ -131,6 +140,18 @@ func (j *Journal) checkLast(first policy.EventID) (place, error) {
 		j.damaged(fmt.Sprintf("unreadable from %d to %d", at.off, next))
 		at.off = next
 	}
+}
+
+// half reports whether a frame that is not what was written is the last one, as
+// a power cut may leave it: with its header there and not its body. Where the
+// head vouches for it, it was whole once, and stays as evidence.
+func (j *Journal) half(s *segment, f *frame) bool {
+	end, first := f.end(), f.First
+	if _, more := s.resync(end - 1); more {
+		return false
+	}
+	h, ok, err := readHead(j.dir)
+	return err == nil && (!ok || h.Seq < first)
 }
 
 // damaged keeps the first thing found wrong.
@@ -229,6 +250,7 @@ func (j *Journal) mindHead(at place) error {
 			return err
 		}
 		copy(j.w.chain[:], sum) // what is missing must be shown, not bridged
+		j.end = mark{seq: h.Seq, chain: j.w.chain, at: h.Time}
 	}
 	return nil
 }

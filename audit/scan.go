@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -39,6 +40,8 @@ var (
 	errTorn = errors.New("frame is cut short")
 	// errBadFrame: the bytes at this place are no frame.
 	errBadFrame = errors.New("not a frame")
+	// errMisnamed: the segment is another one than its file says.
+	errMisnamed = errors.New("renamed or copied")
 )
 
 // scanner reads the frames of a segment in order, by a window over the file.
@@ -59,7 +62,7 @@ func (s *scanner) bytes(off int64, n int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	got := s.buf[min(int(off-s.off), len(s.buf)):]
+	got := s.buf[min(off-s.off, int64(len(s.buf))):]
 	if len(got) == 0 {
 		return nil, io.EOF
 	}
@@ -67,6 +70,9 @@ func (s *scanner) bytes(off int64, n int) ([]byte, error) {
 }
 
 func (s *scanner) fill(off int64, n int) error {
+	if off < s.off { // reading backward: what lies before is wanted next
+		off, n = max(0, off+int64(n)-windowSize), max(n, windowSize)
+	}
 	n = max(n, windowSize)
 	if cap(s.buf) < n {
 		s.buf = make([]byte, n)
@@ -157,9 +163,13 @@ func openSegment(dir string, first policy.EventID) (*segment, error) {
 		return nil, err
 	}
 	s := &segment{scanner: scanner{f: f}, name: name, file: f}
-	b, err := s.bytes(0, headerSize)
+	b := make([]byte, headerSize)
+	n, err := f.ReadAt(b, 0)
 	if err == nil || errors.Is(err, io.EOF) {
-		s.header, s.start, err = parseSegmentHeader(b)
+		s.header, s.start, err = parseSegmentHeader(b[:n])
+	}
+	if err == nil && s.header.First != first {
+		err = fmt.Errorf("%w: its header says it begins with event %s", errMisnamed, s.header.First)
 	}
 	return s, err
 }

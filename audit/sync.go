@@ -36,8 +36,8 @@ func (j *Journal) sync(onTimer bool) {
 	j.syncMu.Lock()
 	defer j.syncMu.Unlock()
 	j.mu.Lock()
-	round, head, f := j.round, j.end, j.file
-	dirty := head.Seq > j.synced
+	round, end, f := j.round, j.end, j.file
+	dirty := end.seq > j.synced
 	j.round = newRound()
 	if onTimer {
 		j.armed = false
@@ -57,32 +57,32 @@ func (j *Journal) sync(onTimer bool) {
 		j.failure, j.drop, round.err = err, true, err
 		j.metrics.errors.Inc()
 	} else if f != nil {
-		j.onDisk(head.Seq)
+		j.onDisk(end.seq)
 	}
 	close(round.done)
 	j.mu.Unlock()
 	if err != nil {
 		j.log.Error("journal not synced, going on in a new segment", "err", err)
 	} else if onTimer && f != nil {
-		j.keepUp(head)
+		j.keepUp(end)
 	}
 }
 
 // keepUp is the housekeeping after a timed sync: the head, which may only name
 // what is on disk, and the reserve, if it had to be freed.
-func (j *Journal) keepUp(head Head) {
-	if err := j.putHead(head); err != nil {
+func (j *Journal) keepUp(end mark) {
+	if err := j.putHead(end); err != nil {
 		j.log.Warn("journal head not written", "err", err)
 		j.metrics.errors.Inc()
 	}
 	j.reserve()
 }
 
-func (j *Journal) putHead(h Head) error {
-	if h.Seq == 0 {
+func (j *Journal) putHead(end mark) error {
+	if end.seq == 0 {
 		return nil
 	}
-	return j.head.put(h)
+	return j.head.put(end.head())
 }
 
 // onDisk lets followers read up to an event. The lock is held.

@@ -3,7 +3,6 @@ package audit
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -20,7 +19,7 @@ type writer struct {
 	file    file // nil when the next frame must begin a new segment
 	name    string
 	header  segmentHeader
-	day     string // UTC day the segment was begun on
+	day     int64 // UTC day, counted from 1970, the segment was begun on
 	off     int64
 	index   uint32 // the next nonce; also used up by failed writes
 	sealer  *sealer
@@ -39,12 +38,12 @@ type writer struct {
 
 // write puts the batch at the end of the journal. When it fails, nothing of the
 // batch is in the journal and its numbers are still free.
-func (j *Journal) write(b *batch, drop bool) (Head, error) {
+func (j *Journal) write(b *batch, drop bool) (mark, error) {
 	w := &j.w
 	now := time.Now()
 	if err := j.segmentFor(now, drop); err != nil {
 		j.metrics.errors.Inc()
-		return Head{}, err
+		return mark{}, err
 	}
 	h := frameHeader{
 		Kind: frameEvents, Count: uint32(b.count), First: w.next, Min: b.min, Max: b.max,
@@ -56,13 +55,13 @@ func (j *Journal) write(b *batch, drop bool) (Head, error) {
 	var err error
 	if b.buf, err = j.putFrame(h, b.buf); err != nil {
 		j.metrics.errors.Inc()
-		return Head{}, err
+		return mark{}, err
 	}
 	w.span(b, h.Flags)
 	w.next += policy.EventID(b.count)
 	w.told = nil
 	j.metrics.wrote(b)
-	return w.head(now), nil
+	return w.mark(now), nil
 }
 
 // span widens the segment's summary by a batch.
@@ -74,9 +73,7 @@ func (w *writer) span(b *batch, flags uint8) {
 	w.flagged |= flags
 }
 
-func (w *writer) head(at time.Time) Head {
-	return Head{Seq: w.next - 1, Chain: hex.EncodeToString(w.chain[:]), Time: at}
-}
+func (w *writer) mark(at time.Time) mark { return mark{w.next - 1, w.chain, at} }
 
 // putFrame seals the payload that follows the room for a header in buf, and
 // writes it in one call. What a failed write left behind is cut off again;
@@ -129,7 +126,7 @@ func (j *Journal) writeAt(f file, p []byte, off int64) error {
 // after the old one could not be synced.
 func (j *Journal) segmentFor(now time.Time, drop bool) error {
 	w := &j.w
-	day := now.UTC().Format(time.DateOnly)
+	day := now.Unix() / (24 * 60 * 60)
 	if w.file != nil && drop {
 		j.lostSync(j.giveUpSegment())
 	}
@@ -277,7 +274,7 @@ func (j *Journal) giveUpSegment() error {
 	if err != nil {
 		j.round.err = fmt.Errorf("%s: %w", w.name, err)
 	} else {
-		j.onDisk(j.end.Seq)
+		j.onDisk(j.end.seq)
 	}
 	j.mu.Unlock()
 	return errors.Join(err, f.Close())

@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"schoolgate/policy"
+)
+
+// Query says which events are asked for; what is left at its zero value does
+// not narrow it.
+type Query struct {
+	From, To time.Time // To is exclusive
+	Client   string    // an address, or a range such as 10.2.0.0/16
+	Device   string
+	Group    string
+	Profile  string
+	Host     string // this host and everything below it
+	Category policy.Category
+	Verdicts []policy.Verdict // any of them
+	Flagged  bool             // only what a person must hear of
+	Text     string           // somewhere in host, path, device, rule or finding, in any case
+	Limit    int              // at most so many events
+	Newest   bool             // the newest first
+}
+
+// filter is a query made ready.
+type filter struct {
+	Query
+	from, to int64
+	clients  netip.Prefix // valid if Client is a range
+}
+
+func newFilter(q Query) filter {
+	f := filter{Query: q, from: -1 << 63, to: 1<<63 - 1}
+	if !q.From.IsZero() {
+		f.from = unixNano(q.From)
+	}
+	if !q.To.IsZero() {
+		f.to = unixNano(q.To)
+	}
+	f.clients, _ = netip.ParsePrefix(q.Client) // an address is none, and compared as text
+	if a, err := netip.ParseAddr(q.Client); err == nil {
+		f.Client = a.Unmap().String()
+	}
+	f.Host = strings.Trim(strings.TrimPrefix(strings.ToLower(q.Host), "*"), ".")
+	f.Text = strings.ToLower(q.Text)
+	return f
+}
+
+// mayHold reports whether a frame (or a whole segment, by its seal) can hold an
+// event that is asked for.
+func (f *filter) mayHold(h *frameHeader) bool {
+	return h.Max >= f.from && h.Min < f.to && (!f.Flagged || h.Flags&flagFlagged != 0)
+}
+
+func (f *filter) matches(e *policy.Event) bool {
+	t := unixNano(e.Time)
+	return t >= f.from && t < f.to &&
+		(!f.Flagged || e.Flagged()) &&
+		(f.Category == policy.Uncategorised || e.Category == f.Category) &&
+		(f.Device == "" || e.Device == f.Device) &&
+		(f.Group == "" || e.Group == f.Group) &&
+		(f.Profile == "" || e.Profile == f.Profile) &&
+		f.verdict(e.Verdict) && f.host(e.Host) && f.client(e.Client) && f.text(e)
+}
+
+func (f *filter) verdict(v policy.Verdict) bool {
+	for _, want := range f.Verdicts {
+		if v == want {
+			return true
+		}
+	}
+	return len(f.Verdicts) == 0
+}
+
+func (f *filter) host(host string) bool {
+	rest, ok := strings.CutSuffix(host, f.Host)
+	return ok && (f.Host == "" || rest == "" || strings.HasSuffix(rest, "."))
+}
+
+func (f *filter) client(client string) bool {
+	if !f.clients.IsValid() {
+		return f.Client == "" || client == f.Client
+	}
+	addr, err := netip.ParseAddr(client)
+	return err == nil && f.clients.Contains(addr)
+}
+
+func (f *filter) text(e *policy.Event) bool {
+	if f.Text == "" {
+		return true
+	}
+	for _, s := range [...]string{e.Host, e.Path, e.Device, e.Rule, e.Finding} {
+		if strings.Contains(strings.ToLower(s), f.Text) {
+			return true
+		}
+	}
+	return false
+}
