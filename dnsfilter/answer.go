@@ -1,0 +1,174 @@
+package dnsfilter
+
+import (
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"schoolgate/policy"
+)
+
+// compose writes the answer in the form that was decided.
+func (s *Server) compose(j *job) {
+	m, q := &j.msg, &j.q
+	m.begin(j.buf, q)
+	switch j.form {
+	case formBlocked:
+		s.composeBlocked(j)
+	case formRefusal:
+		m.rcode = j.rcode
+	case formNoData:
+		m.soa(j.zoneAt, s.blockedTTL)
+		if j.ruling.Verdict == policy.Block {
+			m.explain(dns.ExtendedErrorCodeBlocked, "")
+		}
+	case formNoName:
+		m.rcode = dns.RcodeNameError
+		m.soa(j.zoneAt, s.blockedTTL)
+	case formLoopback:
+		m.addresses(q, loopbacks, s.blockedTTL)
+		s.orNoData(j)
+	case formAny:
+		m.hinfo(s.blockedTTL)
+	case formAnswer:
+		s.composeAnswer(j)
+	case formSafe, formSafeAddr:
+		s.composeSafe(j)
+	case formFailed:
+		m.rcode = dns.RcodeServerFailure
+		m.explain(dns.ExtendedErrorCodeNoReachableAuthority, "")
+	}
+	j.buf = m.finish(q, j.limit())
+}
+
+var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+
+func (j *job) limit() int {
+	if j.stream {
+		return dns.MaxMsgSize
+	}
+	return j.q.size
+}
+
+// composeBlocked writes the refusal. Only a filter that has nothing to decide
+// with gives SERVFAIL: no device should keep that longer than it lasts.
+func (s *Server) composeBlocked(j *job) {
+	m := &j.msg
+	if j.ruling.Reason == policy.ReasonNotReady {
+		m.rcode = dns.RcodeServerFailure
+		m.explain(dns.ExtendedErrorCodeNotReady, "")
+		return
+	}
+	switch s.cfg.Blocking {
+	case NXDOMAIN:
+		if j.ruling.Verdict == policy.Warn { // the page must come up, or nobody can continue
+			m.addresses(&j.q, s.cfg.Sinkhole, s.blockedTTL)
+			s.orNoData(j)
+			break
+		}
+		m.rcode = dns.RcodeNameError
+		m.soa(0, s.blockedTTL)
+	case Refused:
+		if j.ruling.Verdict == policy.Warn {
+			m.addresses(&j.q, s.cfg.Sinkhole, s.blockedTTL)
+			s.orNoData(j)
+			break
+		}
+		m.rcode = dns.RcodeRefused
+	default:
+		m.addresses(&j.q, s.cfg.Sinkhole, s.blockedTTL)
+		s.orNoData(j)
+	}
+	m.explain(blockedCode(j.ruling.Reason), j.extraText())
+}
+
+// blockedCode tells what an operator's list or rule refuses (15, Blocked) from
+// what the settings of the client's own profile leave out (17, Filtered).
+func blockedCode(r policy.Reason) uint16 {
+	switch r {
+	case policy.ReasonNotApproved, policy.ReasonUncategorised:
+		return dns.ExtendedErrorCodeFiltered
+	}
+	return dns.ExtendedErrorCodeBlocked
+}
+
+// extraText is for adults, who may see which rule it was; a pupil's device is
+// told nothing, and nobody is told of a mandatory list.
+func (j *job) extraText() string {
+	if j.ruling.Profile == nil || j.ruling.Band().Pupil() || j.ruling.Reason == policy.ReasonMandatory {
+		return ""
+	}
+	if j.ruling.Category == policy.Uncategorised {
+		return j.ruling.Reason.String()
+	}
+	return j.ruling.Category.String()
+}
+
+func (s *Server) orNoData(j *job) {
+	if j.msg.an == 0 {
+		j.msg.soa(j.zoneAt, s.blockedTTL)
+	}
+}
+
+// composeAnswer hands the upstream's answer on.
+func (s *Server) composeAnswer(j *job) {
+	m := &j.msg
+	m.rcode = j.answer.Rcode()
+	m.ad = j.answer.AD()
+	m.b = j.answer.AppendBody(m.b, s.answerTTL)
+	an, ns := j.answer.Counts()
+	m.an, m.ns = uint16(an), uint16(ns)
+	if j.answer.Stale() {
+		code := dns.ExtendedErrorCodeStaleAnswer
+		if m.rcode == dns.RcodeNameError {
+			code = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
+		}
+		m.explain(code, "")
+	}
+}
+
+// composeSafe answers with the safe host: a CNAME to it and its addresses, for
+// every other type the CNAME alone (REQUIREMENTS 4.1), so that no type leads to
+// the host that was asked for.
+func (s *Server) composeSafe(j *job) {
+	m := &j.msg
+	if addr, ok := j.ruling.Safe.Addr(); ok {
+		j.addrs = append(j.addrs[:0], addr)
+		m.addresses(&j.q, j.addrs, s.blockedTTL)
+		s.orNoData(j)
+		m.explain(dns.ExtendedErrorCodeForgedAnswer, "")
+		return
+	}
+	at := len(m.b) + 12 // where the target's name will be
+	m.cname(j.target, s.blockedTTL)
+	m.explain(dns.ExtendedErrorCodeForgedAnswer, "")
+	if _, asked := j.needs(); !asked {
+		m.soa(0, s.blockedTTL)
+		return
+	}
+	if j.answer.Rcode() != dns.RcodeSuccess {
+		m.begin(j.buf, &j.q)
+		m.rcode = dns.RcodeServerFailure // a safe host that is gone is a fault, not an answer
+		return
+	}
+	j.addrs = j.answer.AppendAddrs(j.addrs[:0])
+	before := m.an
+	for _, a := range j.addrs {
+		owner := len(m.b)
+		m.addresses(&j.q, []netip.Addr{a}, s.blockedTTL)
+		if len(m.b) > owner {
+			m.b[owner], m.b[owner+1] = 0xC0|byte(at>>8), byte(at)
+		}
+	}
+	if m.an == before {
+		m.soa(0, s.blockedTTL)
+	}
+}
+
+// describe makes the event of a finished job.
+func (j *job) describe() {
+	j.event = j.ruling.Event(j.request)
+	j.event.Method = typeName(j.q.qtype)
+	j.event.Status = j.msg.rcode
+	j.event.Finding = j.finding
+}

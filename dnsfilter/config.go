@@ -1,0 +1,130 @@
+package dnsfilter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/dnsfilter/upstream"
+	"schoolgate/policy"
+)
+
+// Decider is who decides: [policy.Engine].
+type Decider interface {
+	Decide(policy.Request) policy.Ruling
+}
+
+// Blocking is the form of the answer to a blocked question.
+type Blocking uint8
+
+// The forms.
+const (
+	Sinkhole Blocking = iota // our address, where the block page is
+	NXDOMAIN                 // no such name
+	Refused                  // REFUSED; some devices then ask elsewhere
+)
+
+// ParseBlocking reads the form's name as configuration files write it.
+func ParseBlocking(s string) (Blocking, bool) {
+	switch s {
+	case "", "sinkhole":
+		return Sinkhole, true
+	case "nxdomain":
+		return NXDOMAIN, true
+	case "refused":
+		return Refused, true
+	}
+	return Sinkhole, false
+}
+
+// Config is what a Server is built from. Zero values get the defaults named.
+type Config struct {
+	Listen  []string // addr:port, each for UDP and TCP
+	Decider Decider
+	Sink    policy.Sink
+
+	Upstreams    []string            // addr:port of the resolvers to ask
+	Zones        map[string][]string // resolvers of a zone of the school's own
+	PrivateZones []string            // names below may have private addresses
+	PrivateNets  []netip.Prefix      // addresses any name may have
+	TrustAD      bool                // the upstreams validate, and the way to them is safe
+
+	// Clients are the networks that are served; none is the private networks
+	// of RFC 1918, 4193 and 6598, loopback and link-local. Anyone else gets
+	// REFUSED at ten a second in all, and above that nothing.
+	Clients []netip.Prefix
+
+	Blocking   Blocking
+	Sinkhole   []netip.Addr  // the block page; none is 0.0.0.0 and ::
+	BlockedTTL time.Duration // at most and by default a minute
+	AnswerTTL  time.Duration // what a client may keep an answer: by default a minute, so that a changed rule is felt (Y34)
+
+	Rate        int // questions a second from one client: 500; negative for no limit
+	Burst       int // what it may ask at once: 2,000
+	MaxInFlight int // questions that wait for an upstream: 4,096; more are SERVFAIL
+	MaxPerGuest int // of one client: 512
+	MaxConns    int // TCP connections: 2,048; a new one then closes the longest idle
+	MaxPerAddr  int // of one client: 128
+	CacheBytes  int // 32 MiB
+
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+
+	minTTL time.Duration // for tests that see an answer grow old
+}
+
+const (
+	maxBlockedTTL = time.Minute
+	rememberNames = 16384 // in their read form, twice over
+)
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if len(c.Listen) == 0 {
+		errs = append(errs, errors.New("listen: give at least one address"))
+	}
+	if c.Decider == nil || c.Sink == nil {
+		errs = append(errs, errors.New("a decider and a sink are needed: nothing is answered undecided or unrecorded"))
+	}
+	if c.BlockedTTL < 0 || c.BlockedTTL > maxBlockedTTL {
+		errs = append(errs, fmt.Errorf("blocked TTL %s: want at most %s, or a lifted block is not felt", c.BlockedTTL, maxBlockedTTL))
+	}
+	if len(c.Clients) == 0 {
+		c.Clients = homeNetworks
+	}
+	if len(c.Sinkhole) == 0 {
+		c.Sinkhole = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.BlockedTTL == 0 {
+		c.BlockedTTL = maxBlockedTTL
+	}
+	if c.AnswerTTL <= 0 {
+		c.AnswerTTL = time.Minute
+	}
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{
+		{&c.Rate, 500}, {&c.Burst, 2000}, {&c.MaxInFlight, 4096}, {&c.MaxPerGuest, 512},
+		{&c.MaxConns, 2048}, {&c.MaxPerAddr, 128}, {&c.CacheBytes, 32 << 20},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+func (c Config) upstream() upstream.Config {
+	return upstream.Config{
+		Servers: c.Upstreams, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
+		TrustAD: c.TrustAD, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, Metrics: c.Metrics,
+	}
+}

@@ -1,0 +1,269 @@
+package dnsfilter
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"schoolgate/dnsfilter/upstream"
+	"schoolgate/policy"
+)
+
+// job is one question on its way. Its owner uses it again for the next.
+type job struct {
+	pkt     []byte
+	control []byte // what the kernel said of the packet, given back with the answer
+	peer    netip.AddrPort
+
+	q      query
+	from   netip.Addr // of peer, as the policy knows clients
+	stream bool       // TCP: nothing is truncated
+	start  time.Time
+	guest  *guest
+
+	name    name
+	request policy.Request
+	ruling  policy.Ruling
+	finding string
+	form    form
+	rcode   int    // of form refusal
+	zoneAt  int    // of form local: where its zone begins within the name
+	target  []byte // of form safe: the host to reach, in wire form
+
+	answer upstream.Answer
+	addrs  []netip.Addr
+	msg    message
+	buf    []byte
+	event  policy.Event
+}
+
+// form is the shape of an answer.
+type form uint8
+
+const (
+	formBlocked  form = iota // as configured
+	formRefusal              // rcode and nothing else
+	formNoData               // the name is there, the type is not
+	formNoName               // NXDOMAIN from a local zone
+	formLoopback             // localhost
+	formAny                  // RFC 8482
+	formAnswer               // from upstream
+	formSafe                 // the service's own safe host in place of the one asked for
+	formSafeAddr             // the same, where that is an address
+	formFailed               // SERVFAIL: allowed, but nobody could answer
+)
+
+// needs gives the question that must be answered first, if one must.
+func (j *job) needs() (upstream.Question, bool) {
+	q := upstream.Question{Name: j.q.lowerName(), Type: j.q.qtype, DO: j.q.do, CD: j.q.flags&bitCD != 0}
+	switch j.form {
+	case formAnswer:
+		return q, true
+	case formSafe:
+		if j.q.qtype != dns.TypeA && j.q.qtype != dns.TypeAAAA {
+			return q, false
+		}
+		return upstream.Question{Name: j.target, Type: j.q.qtype}, true
+	}
+	return q, false
+}
+
+// decide asks the policy and picks the form of the answer.
+func (s *Server) decide(j *job) {
+	j.finding, j.rcode, j.zoneAt = "", dns.RcodeSuccess, 0
+	j.name = s.names.read(j.q.lowerName())
+	j.request = policy.Request{Door: policy.DoorDNS, Client: j.from, Host: j.name.host, Time: j.start}
+	j.ruling = s.cfg.Decider.Decide(j.request)
+
+	if rcode, ok := refusedType(&j.q); ok {
+		j.refuse(policy.ReasonProtocol, rcode)
+		return
+	}
+	if j.name.odd {
+		j.finding = "bad_host"
+		j.refuse(policy.ReasonBadHost, dns.RcodeRefused)
+		return
+	}
+	if s.local(j) {
+		return
+	}
+	switch {
+	case j.ruling.Verdict != policy.Allow:
+		j.form = formBlocked
+	case j.q.qtype == dns.TypeANY:
+		j.form = formAny
+	default:
+		j.form = formAnswer
+		j.rewrite()
+	}
+}
+
+// refuse turns the question down for its form; what the policy has against its
+// name stays the reason if it has anything.
+func (j *job) refuse(why policy.Reason, rcode int) {
+	j.form, j.rcode = formRefusal, rcode
+	if j.ruling.Verdict == policy.Allow {
+		j.block(why)
+	}
+}
+
+// block makes an allowed question a blocked one.
+func (j *job) block(why policy.Reason) {
+	j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Block, why, 0
+	j.ruling.Category, j.ruling.Rule = policy.Uncategorised, policy.Pos{}
+}
+
+// refusedType says which questions a school's resolver does not answer.
+func refusedType(q *query) (rcode int, refused bool) {
+	if q.qclass != dns.ClassINET {
+		return dns.RcodeRefused, true // CHAOS asks about the box; nothing else exists
+	}
+	switch q.qtype {
+	case dns.TypeNone, dns.TypeOPT:
+		return dns.RcodeFormatError, true
+	case dns.TypeAXFR, dns.TypeIXFR, dns.TypeNULL: // NULL carries tunnels and nothing else (Y29)
+		return dns.RcodeRefused, true
+	case dns.TypeTKEY, dns.TypeTSIG, dns.TypeMAILA, dns.TypeMAILB:
+		return dns.RcodeNotImplemented, true
+	}
+	return 0, false
+}
+
+// local answers names that end at this box. Such a name is nobody's site, so an
+// approved list need not hold it; what lists or rules say of it stands.
+func (s *Server) local(j *job) bool {
+	what, zone := s.locals.find(j.q.lowerName())
+	if what == elsewhere {
+		return false
+	}
+	if what != canary && j.ruling.Verdict != policy.Allow {
+		if j.ruling.Reason != policy.ReasonNotApproved && j.ruling.Reason != policy.ReasonUncategorised {
+			return false
+		}
+		j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Allow, policy.ReasonDefault, 0
+		j.ruling.Category, j.ruling.Rule = policy.Uncategorised, policy.Pos{}
+	}
+	j.zoneAt = len(j.q.name) - len(zone)
+	switch what {
+	case canary: // whatever the policy says: an address would turn the control off
+		j.finding = "canary"
+		if j.ruling.Verdict == policy.Allow {
+			j.block(policy.ReasonProtocol)
+		}
+		j.form = formNoName
+	case designated:
+		j.form = formNoData
+	case loopback:
+		j.form = formLoopback
+	case localZone:
+		j.form = formNoName
+		if j.zoneAt == 0 {
+			j.form = formNoData
+		}
+	}
+	return true
+}
+
+// rewrite turns to the safe host where the profile holds the service to its
+// safety mode. The zero Host changes nothing.
+func (j *job) rewrite() {
+	safe := j.ruling.Safe
+	if safe.IsZero() {
+		return
+	}
+	if _, ok := safe.Addr(); ok {
+		j.form = formSafeAddr
+		return
+	}
+	target, ok := wireName(safe)
+	if !ok {
+		j.form = formFailed // never the answer that is not safe
+		return
+	}
+	if string(target) == string(j.q.lowerName()) {
+		return // the safe host itself was asked for
+	}
+	j.form, j.target = formSafe, target
+}
+
+// work carries the decision out up to the finished answer. Without wait it gives
+// up, and reports false, where an upstream would have to be asked.
+func (s *Server) work(ctx context.Context, j *job, wait bool) bool {
+	for {
+		q, needed := j.needs()
+		if !needed {
+			break
+		}
+		if !s.resolver.Cached(&j.answer, q) {
+			if !wait {
+				return false
+			}
+			if err := s.resolver.Resolve(ctx, &j.answer, q); err != nil {
+				j.form = formFailed
+				break
+			}
+		}
+		if s.follow(j) {
+			break
+		}
+	}
+	s.compose(j)
+	return true
+}
+
+// follow decides what the answer leads to; false if the answer to another
+// question is needed now.
+func (s *Server) follow(j *job) bool {
+	if j.answer.Private() { // T4: an outside name that points into the school
+		j.finding = "rebinding"
+		j.block(policy.ReasonDestination)
+		j.form = formNoData
+		return true
+	}
+	for wire := range j.answer.Chain() {
+		request := j.request
+		request.Host = s.names.read(wire).host
+		r := s.cfg.Decider.Decide(request)
+		switch {
+		case j.form == formAnswer && cloaks(&j.ruling, &r), r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised:
+			j.ruling, j.finding, j.form = r, "cname_cloak", formBlocked
+			return true
+		case j.form == formAnswer && r.Verdict == policy.Allow && !r.Safe.IsZero():
+			j.ruling.Safe = r.Safe
+			if j.rewrite(); j.form != formAnswer {
+				return j.form != formSafe
+			}
+		}
+	}
+	return true
+}
+
+// cloaks reports whether an allowed name hides a blocked one behind a CNAME. What
+// a person has opened is open with all that stands behind it. A default is not
+// held against a name in between: the content networks that carry an approved
+// site are on no approved list.
+func cloaks(asked, behind *policy.Ruling) bool {
+	if behind.Verdict == policy.Allow {
+		return false
+	}
+	switch asked.Reason {
+	case policy.ReasonNeverBlock, policy.ReasonPass, policy.ReasonException, policy.ReasonApproved:
+		return false
+	}
+	switch behind.Reason {
+	case policy.ReasonCategory, policy.ReasonException, policy.ReasonNotReady:
+		return true
+	}
+	return false
+}
+
+// typeName is the name of a type as records write it.
+func typeName(t uint16) string {
+	if name, ok := dns.TypeToString[t]; ok {
+		return name
+	}
+	return "TYPE" + strconv.Itoa(int(t))
+}

@@ -1,0 +1,265 @@
+package dnsfilter
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"schoolgate/internal/testkit"
+	"schoolgate/policy"
+)
+
+// A snapshot swapped under load loses no question, and every verdict is of one
+// version (fault F17).
+func TestSwapUnderLoad(t *testing.T) {
+	open := rules{"": allowed()}
+	shut := rules{"": blocked(policy.Gambling)}
+	var current swapped
+	current.Store(&open)
+	d := openDoor(t, &current, nil, "open.example. 300 IN A 203.0.113.1")
+	stop := make(chan struct{})
+	var swaps, questions atomic.Int64
+	var swapper, askers sync.WaitGroup
+	swapper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if swaps.Add(1)%2 == 0 {
+					current.Store(&open)
+				} else {
+					current.Store(&shut)
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+		}
+	})
+	for i := range 4 {
+		network := []string{"udp", "tcp"}[i%2]
+		askers.Go(func() {
+			c := dns.Client{Net: network, Timeout: 10 * time.Second}
+			conn, err := c.Dial(d.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			for range 500 {
+				r, _, err := c.ExchangeWithConn(question("open.example", dns.TypeA), conn)
+				if err != nil {
+					t.Errorf("a question was lost: %v", err)
+					return
+				}
+				if got := said(r); got != "NOERROR | A 203.0.113.1" && got != "NOERROR | A 192.0.2.80" {
+					t.Errorf("answer %s is of no version", got)
+				}
+				questions.Add(1)
+			}
+		})
+	}
+	askers.Wait()
+	close(stop)
+	swapper.Wait()
+	if n := d.journal.count.Load(); n != questions.Load() {
+		t.Errorf("%d events for %d answers", n, questions.Load())
+	}
+	t.Logf("%d questions over %d swaps", questions.Load(), swaps.Load())
+}
+
+// A changed rule works at once, whatever is in the cache.
+func TestRuleBeforeCache(t *testing.T) {
+	open, shut := rules{"": allowed()}, rules{"": blocked(policy.Gambling)}
+	var current swapped
+	current.Store(&open)
+	d := openDoor(t, &current, nil, "open.example. 300 IN A 203.0.113.1")
+	for _, tc := range []struct {
+		rules rules
+		want  string
+	}{{open, "NOERROR | A 203.0.113.1"}, {shut, "NOERROR | A 192.0.2.80"}, {open, "NOERROR | A 203.0.113.1"}} {
+		current.Store(&tc.rules)
+		if got := said(d.ask(t, "open.example", dns.TypeA)); got != tc.want {
+			t.Errorf("answer = %s, want %s", got, tc.want)
+		}
+	}
+	if n := d.upstream.Asked("open.example"); n != 1 {
+		t.Errorf("asked upstream %d times, want once", n)
+	}
+}
+
+// A stale answer is judged like a fresh one (fault F9).
+func TestStaleIsJudged(t *testing.T) {
+	open, shut := rules{"": allowed()}, rules{"": blocked(policy.Gambling)}
+	var current swapped
+	current.Store(&open)
+	d := openDoor(t, &current, func(c *Config) { c.minTTL = time.Second }, "open.example. 1 IN A 203.0.113.1")
+	d.ask(t, "open.example", dns.TypeA)
+	d.upstream.Tell(testkit.ServFail)
+	deadline := time.Now().Add(10 * time.Second)
+	for { // until the answer's second is over
+		r := d.ask(t, "open.example", dns.TypeA)
+		if codes, _ := edeOf(r); len(codes) == 1 && codes[0] == dns.ExtendedErrorCodeStaleAnswer {
+			if r.Answer[0].Header().Ttl != 30 {
+				t.Errorf("stale TTL = %d, want 30", r.Answer[0].Header().Ttl)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no stale answer: %v", r)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	current.Store(&shut)
+	if got := said(d.ask(t, "open.example", dns.TypeA)); got != "NOERROR | A 192.0.2.80" {
+		t.Errorf("a stale answer of a name blocked since = %s", got)
+	}
+}
+
+// One client may ask so much and no more; the next client is not its concern.
+func TestRateLimit(t *testing.T) {
+	g := newGuests(10, 20, 5)
+	now := time.Now()
+	noisy, quiet := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	ask := func(a netip.Addr, n int, at time.Time) (admitted int) {
+		for range n {
+			if _, ok := g.admit(a, at); ok {
+				admitted++
+			}
+		}
+		return admitted
+	}
+	for _, tc := range []struct {
+		promise string
+		addr    netip.Addr
+		n       int
+		at      time.Duration
+		want    int
+	}{
+		{"a burst", noisy, 100, 0, 20},
+		{"then nothing", noisy, 100, 0, 0},
+		{"another client", quiet, 20, 0, 20},
+		{"a second later the rate", noisy, 100, time.Second, 10},
+		{"a clock that goes back gives nothing", noisy, 100, 0, 0},
+		{"an hour later the burst, not more", noisy, 100, time.Hour, 20},
+	} {
+		if got := ask(tc.addr, tc.n, now.Add(tc.at)); got != tc.want {
+			t.Errorf("%s: %d of %d admitted, want %d", tc.promise, got, tc.n, tc.want)
+		}
+	}
+	for i := range 100_000 { // forged addresses do not grow the table
+		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		g.admit(a, now)
+	}
+	for i := range g.shards {
+		if n := len(g.shards[i].byAddr); n > guestsInShard {
+			t.Errorf("shard %d holds %d clients", i, n)
+		}
+	}
+}
+
+// Names that wait for a dead upstream fill the share of the client that asks for
+// them, not everybody's (T5, fault F10).
+func TestFloodOfSlowNames(t *testing.T) {
+	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling)}, func(c *Config) { c.MaxPerGuest, c.MaxInFlight = 20, 100 },
+		"open.example. 300 IN A 203.0.113.1")
+	if got := said(d.ask(t, "open.example", dns.TypeA)); got != "NOERROR | A 203.0.113.1" {
+		t.Fatal(got)
+	}
+	d.upstream.Tell(testkit.Slow)
+	c := dns.Client{Net: "tcp", Timeout: 10 * time.Second}
+	conn, err := c.Dial(d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i := range 30 {
+		if err := conn.WriteMsg(question(fmt.Sprintf("slow%d.example", i), dns.TypeA)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 { // those beyond the share are told at once
+		r, err := conn.ReadMsg()
+		if err != nil || r.Rcode != dns.RcodeServerFailure {
+			t.Fatalf("beyond the share: %v, %v; want SERVFAIL", r, err)
+		}
+	}
+	for name, want := range map[string]string{"open.example": "NOERROR | A 203.0.113.1", "casino.example": "NOERROR | A 192.0.2.80"} {
+		if got := said(d.ask(t, name, dns.TypeA)); got != want {
+			t.Errorf("beside the flood: %s = %s, want %s", name, got, want)
+		}
+	}
+	d.upstream.Release()
+}
+
+func TestNames(t *testing.T) {
+	table := newNames(8)
+	for i := range 100 { // the table forgets and reads again
+		for _, tc := range []struct {
+			wire, host string
+			odd        bool
+		}{
+			{"\x03www\x07example\x00", "www.example", false},
+			{"\x04_sip\x04_tcp\x07example\x00", "_sip._tcp.example", false},
+			{"\x00", "", false},
+			{"\x03a.b\x07example\x00", "example", true},
+			{"\x01\x00\x07example\x00", "example", true},
+			{"\x02\xc3\xbc\x00", "", true},
+			{"\x07www\x20com\x00", "", true},
+			{"\x011\x012\x013\x014\x00", "1.2.3.4", false},
+		} {
+			if got := table.read([]byte(tc.wire)); got.host.String() != tc.host || got.odd != tc.odd {
+				t.Fatalf("read %q = %q, %t; want %q, %t", tc.wire, got.host, got.odd, tc.host, tc.odd)
+			}
+		}
+		table.read([]byte("\x04" + fmt.Sprintf("x%03d", i) + "\x00"))
+		if len(table.young)+len(table.old) > 16 {
+			t.Fatal("the table grows")
+		}
+	}
+	long := strings.Repeat("abcdefghi.", 25)
+	if h, err := policy.ParseHost(long + "com"); err == nil {
+		if wire, ok := wireName(h); !ok || len(wire) > 255 {
+			t.Errorf("wireName of %d bytes: %t", len(long)+3, ok)
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	good := func() Config {
+		return Config{Listen: []string{"127.0.0.1:0"}, Decider: rules{}, Sink: &journal{}, Upstreams: []string{"192.0.2.53"}}
+	}
+	for name, spoil := range map[string]func(*Config){
+		"no listener":       func(c *Config) { c.Listen = nil },
+		"bad listener":      func(c *Config) { c.Listen = []string{"nowhere"} },
+		"no decider":        func(c *Config) { c.Decider = nil },
+		"no sink":           func(c *Config) { c.Sink = nil },
+		"no upstream":       func(c *Config) { c.Upstreams = nil },
+		"long blocked TTL":  func(c *Config) { c.BlockedTTL = time.Hour },
+		"upstream by name":  func(c *Config) { c.Upstreams = []string{"dns.example"} },
+		"address not local": func(c *Config) { c.Listen = []string{"192.0.2.1:5300"} },
+	} {
+		c := good()
+		spoil(&c)
+		if s, err := New(c); err == nil {
+			s.Close()
+			t.Errorf("%s: New = nil error, want one", name)
+		}
+	}
+	s, err := New(good())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := good()
+	c.Listen = []string{s.Addrs()[0].String()}
+	if second, err := New(c); err == nil {
+		second.Close()
+		t.Error("a port that is taken is not reported")
+	}
+}

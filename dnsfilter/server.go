@@ -1,0 +1,357 @@
+package dnsfilter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
+
+	"schoolgate/dnsfilter/upstream"
+	"schoolgate/policy"
+)
+
+// Server is the DNS door.
+type Server struct {
+	cfg      Config
+	resolver *upstream.Resolver
+	metrics  *metrics
+	names    *names
+	locals   locals
+	guests   *guests
+	clients  networks
+	strays   *rate.Limiter // answers to outsiders
+
+	blockedTTL, answerTTL uint32
+
+	packets   []*packets
+	listeners []net.Listener
+	conns     conns
+
+	jobs   sync.Pool
+	flying chan struct{} // a token for each question that waits
+	waits  sync.WaitGroup
+	closed sync.Once
+}
+
+// New checks cfg and binds, so a taken port is reported here. Call Run or Close.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("dnsfilter: %w", err)
+	}
+	resolver, err := upstream.New(cfg.upstream())
+	if err != nil {
+		return nil, fmt.Errorf("dnsfilter: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, resolver: resolver,
+		names: newNames(rememberNames), locals: newLocals(resolver.HasZone),
+		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
+		strays:     rate.NewLimiter(10, 10),
+		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
+		flying: make(chan struct{}, cfg.MaxInFlight),
+	}
+	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
+	s.jobs.New = func() any { return newJob() }
+	for _, addr := range cfg.Listen {
+		if err := s.bind(addr); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("dnsfilter: %w", err)
+		}
+	}
+	s.metrics = newMetrics(cfg.Metrics)
+	return s, nil
+}
+
+// bind takes an address for UDP and TCP; port 0 is one that is free for both.
+func (s *Server) bind(addr string) error {
+	var err error
+	for range 8 {
+		var p *packets
+		if p, err = listenPackets(addr); err != nil {
+			return err
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", p.addr.String()); err == nil {
+			s.packets, s.listeners = append(s.packets, p), append(s.listeners, l)
+			return nil
+		}
+		p.close()
+		if _, port, _ := net.SplitHostPort(addr); port != "0" {
+			return err
+		}
+	}
+	return err
+}
+
+// Addrs are the addresses the server has bound, in the order of Config.Listen.
+func (s *Server) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.packets))
+	for i, p := range s.packets {
+		addrs[i] = p.addr
+	}
+	return addrs
+}
+
+// Run answers until ctx is done, finishes what is under way and returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	work := context.WithoutCancel(ctx) // a question under way is answered
+	var readers sync.WaitGroup
+	for _, p := range s.packets {
+		p.serve(&readers, func(port *port) { s.servePackets(work, port) })
+	}
+	for _, l := range s.listeners {
+		readers.Go(func() { s.accept(work, l) })
+	}
+	<-ctx.Done()
+	for _, p := range s.packets {
+		p.stop()
+	}
+	for _, l := range s.listeners {
+		_ = l.Close() // its accept loop ends
+	}
+	s.conns.stop()
+	readers.Wait()
+	s.waits.Wait()
+	s.conns.wait()
+	return nil
+}
+
+// Close gives the ports back. A server that ran has done so.
+func (s *Server) Close() {
+	s.closed.Do(func() {
+		for _, p := range s.packets {
+			p.close()
+		}
+		for _, l := range s.listeners {
+			_ = l.Close() // closed twice after Run, which is no error of ours
+		}
+		s.resolver.Close()
+	})
+}
+
+// outcome is what is to be done with a job.
+type outcome uint8
+
+const (
+	drop   outcome = iota // nothing is answered
+	reply                 // buf is the answer; there is nothing to record
+	record                // the event, then buf
+	await                 // an upstream has to be asked, or a disk
+)
+
+// begin takes a packet as far as it goes without waiting.
+func (s *Server) begin(ctx context.Context, j *job) (o outcome) {
+	defer s.rescue(j, &o)
+	if !s.clients.serve(j.from) {
+		return s.outsider(j)
+	}
+	switch j.q.read(j.pkt) {
+	case readIgnore:
+		s.metrics.malformed.Inc()
+		return drop
+	case readFormErr:
+		s.metrics.malformed.Inc()
+		return s.bare(j, dns.RcodeFormatError)
+	case readNotImp:
+		return s.bare(j, dns.RcodeNotImplemented)
+	case readRefused:
+		return s.bare(j, dns.RcodeRefused)
+	}
+	var within bool
+	if j.guest, within = s.guests.admit(j.from, j.start); !within {
+		s.metrics.limited.Inc()
+		if !j.stream {
+			return drop
+		}
+		return s.bare(j, dns.RcodeRefused)
+	}
+	if j.q.version != 0 {
+		j.msg.begin(j.buf, &j.q)
+		j.msg.rcode = dns.RcodeBadVers
+		j.buf = j.msg.finish(&j.q, j.limit())
+		s.metrics.rcode(dns.RcodeBadVers)
+		return reply
+	}
+	s.decide(j)
+	if j.ruling.Severity > 0 && !j.stream { // its event goes to the disk first: not in front of others
+		return await
+	}
+	if !s.work(ctx, j, false) {
+		return await
+	}
+	return s.described(j)
+}
+
+// described makes the event of a job whose answer is written.
+func (s *Server) described(j *job) outcome {
+	j.describe()
+	s.metrics.verdicts[j.ruling.Verdict].Inc()
+	s.metrics.types[classOf(j.q.qtype)].Inc()
+	s.metrics.rcode(j.msg.rcode)
+	return record
+}
+
+// outsider refuses a client that is not ours, at a rate that is no use for
+// flooding anybody.
+func (s *Server) outsider(j *job) outcome {
+	s.metrics.outside.Inc()
+	if j.q.read(j.pkt) == readIgnore || !s.strays.AllowN(j.start, 1) {
+		return drop
+	}
+	return s.bare(j, dns.RcodeRefused)
+}
+
+func (s *Server) bare(j *job, rcode int) outcome {
+	j.buf = bare(j.buf, &j.q, rcode)
+	s.metrics.rcode(rcode)
+	return reply
+}
+
+// await finishes a job that has to wait, in a goroutine of its own, and hands it
+// to send. At the bounds, of all questions and of one client's, the answer is
+// SERVFAIL at once: a device asks again, and nobody else is held up.
+func (s *Server) await(ctx context.Context, j *job, send func(*job)) {
+	if !s.guests.takeOff(j.guest) {
+		s.metrics.dropped.WithLabelValues("client_in_flight").Inc()
+		s.overloaded(j, send)
+		return
+	}
+	select {
+	case s.flying <- struct{}{}:
+	default:
+		s.guests.land(j.guest)
+		s.metrics.dropped.WithLabelValues("in_flight").Inc()
+		s.overloaded(j, send)
+		return
+	}
+	s.metrics.inFlight.Inc()
+	s.waits.Go(func() {
+		defer func() {
+			s.metrics.inFlight.Dec()
+			<-s.flying
+			s.guests.land(j.guest)
+			send(j)
+		}()
+		s.finish(ctx, j)
+	})
+}
+
+func (s *Server) finish(ctx context.Context, j *job) {
+	var o outcome
+	defer s.rescue(j, &o)
+	s.work(ctx, j, true)
+	s.described(j)
+	s.record(j)
+}
+
+func (s *Server) overloaded(j *job, send func(*job)) {
+	s.fail(j)
+	send(j)
+}
+
+// record puts the event into the journal; an answer whose event is not there
+// does not leave.
+func (s *Server) record(j *job) {
+	if err := s.cfg.Sink.Record(&j.event); err != nil {
+		s.unrecorded(j, err)
+	}
+	s.metrics.latency.Observe(time.Since(j.start).Seconds())
+}
+
+func (s *Server) unrecorded(j *job, err error) {
+	s.metrics.unrecorded.Inc()
+	s.cfg.Log.Error("event not recorded, question refused", "err", err)
+	s.fail(j)
+}
+
+// fail makes the answer a SERVFAIL.
+func (s *Server) fail(j *job) {
+	j.msg.begin(j.buf, &j.q)
+	j.msg.rcode = dns.RcodeServerFailure
+	j.buf = j.msg.finish(&j.q, j.limit())
+	s.metrics.rcode(dns.RcodeServerFailure)
+}
+
+// rescue turns a panic into a refusal of this one question (threat model, class
+// rule b). What was asked is not in the log.
+func (s *Server) rescue(j *job, o *outcome) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.metrics.panics.Inc()
+	s.cfg.Log.Error("question refused after a fault of ours", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if len(j.q.name) == 0 {
+		*o = drop
+		return
+	}
+	s.fail(j)
+	*o = reply
+}
+
+func newJob() *job {
+	return &job{
+		pkt: make([]byte, 0, maxPacket), control: make([]byte, 0, controlLen),
+		buf: make([]byte, 0, maxPacket),
+	}
+}
+
+func (s *Server) getJob() *job { return s.jobs.Get().(*job) }
+
+// putJob keeps buffers of a usual size only.
+func (s *Server) putJob(j *job) {
+	if cap(j.pkt) > 2*maxPacket || cap(j.buf) > 2*maxPacket {
+		return
+	}
+	j.pkt, j.buf = j.pkt[:0], j.buf[:0]
+	j.stream, j.guest, j.event, j.ruling = false, nil, policy.Event{}, policy.Ruling{}
+	s.jobs.Put(j)
+}
+
+// errNoAddress is what LookupHost says of a name without addresses.
+var errNoAddress = errors.New("no such host")
+
+// LookupHost gives the addresses of a name from our upstreams and cache, whatever
+// the policy says of it: the proxy has decided already. Private addresses of
+// public names are not among them.
+func (s *Server) LookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}, nil
+	}
+	wire, ok := upstream.WireName(host)
+	if !ok {
+		return nil, &net.DNSError{Err: "not a host name", Name: host, IsNotFound: true}
+	}
+	if what, _ := s.locals.find(wire); what != elsewhere && what != canary {
+		return nil, &net.DNSError{Err: errNoAddress.Error(), Name: host, IsNotFound: true}
+	}
+	var addrs [2][]netip.Addr
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		both.Go(func() {
+			var a upstream.Answer
+			if errs[i] = s.resolver.Resolve(ctx, &a, upstream.Question{Name: wire, Type: qtype}); errs[i] == nil {
+				addrs[i] = a.AppendAddrs(nil)
+			}
+		})
+	}
+	both.Wait()
+	all := append(addrs[0], addrs[1]...)
+	if len(all) > 0 {
+		return all, nil
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, &net.DNSError{Err: err.Error(), UnwrapErr: err, Name: host, IsTemporary: true, IsTimeout: errors.Is(err, context.DeadlineExceeded)}
+	}
+	return nil, &net.DNSError{Err: errNoAddress.Error(), Name: host, IsNotFound: true}
+}

@@ -1,0 +1,129 @@
+package dnsfilter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxPacket  = 4096 // of a query; a longer one is cut by the kernel and does not read
+	controlLen = 64
+)
+
+// packets is one address bound for UDP, with a socket for each core.
+type packets struct {
+	addr  netip.AddrPort
+	ports []*port
+}
+
+// port is one of the sockets.
+type port struct {
+	conn *net.UDPConn
+	any  bool // bound to every address of the box: the answer must leave from the one that was asked
+}
+
+func listenPackets(addr string) (*packets, error) {
+	p := &packets{}
+	for range runtime.GOMAXPROCS(0) {
+		lc := net.ListenConfig{Control: setOptions}
+		conn, err := lc.ListenPacket(context.Background(), "udp", addr)
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		addr = p.addr.String() // the others share what the first one got
+		p.ports = append(p.ports, &port{conn: conn.(*net.UDPConn), any: p.addr.Addr().IsUnspecified()})
+	}
+	return p, nil
+}
+
+// setOptions lets the sockets share the port and tell the address each packet was
+// sent to. The kernel gives every client to one of the sockets.
+func setOptions(network, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		if err == nil && network == "udp6" {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		}
+		if err == nil && network == "udp4" {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		}
+	}); cerr != nil {
+		return cerr
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
+func (p *packets) serve(owner *sync.WaitGroup, loop func(*port)) {
+	for _, port := range p.ports {
+		owner.Go(func() { loop(port) })
+	}
+}
+
+// stop ends the reading; what is under way still leaves by the sockets.
+func (p *packets) stop() {
+	for _, port := range p.ports {
+		_ = port.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (p *packets) close() {
+	for _, port := range p.ports {
+		_ = port.conn.Close()
+	}
+}
+
+// servePackets answers what comes in at one socket.
+func (s *Server) servePackets(ctx context.Context, p *port) {
+	send := func(j *job) {
+		s.sendPacket(p, j)
+		s.putJob(j)
+	}
+	for {
+		j := s.getJob()
+		j.control = j.control[:controlLen]
+		n, nc, _, from, err := p.conn.ReadMsgUDPAddrPort(j.pkt[:maxPacket], j.control)
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			s.cfg.Log.Warn("packet not read", "err", err)
+			continue
+		}
+		j.pkt, j.control = j.pkt[:n], j.control[:nc]
+		j.peer, j.from, j.start = from, from.Addr().Unmap().WithZone(""), time.Now()
+		switch s.begin(ctx, j) {
+		case drop:
+			s.putJob(j)
+		case reply:
+			send(j)
+		case record:
+			s.record(j)
+			send(j)
+		case await:
+			s.await(ctx, j, send)
+		}
+	}
+}
+
+func (s *Server) sendPacket(p *port, j *job) {
+	control := j.control
+	if !p.any {
+		control = nil
+	}
+	if _, _, err := p.conn.WriteMsgUDPAddrPort(j.buf, control, j.peer); err != nil {
+		// The client is gone, or the way to it: it asks again.
+		s.metrics.dropped.WithLabelValues("send").Inc()
+	}
+}

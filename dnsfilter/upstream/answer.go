@@ -1,0 +1,99 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"iter"
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+// Answer is an answer handed out. Its owner may use it again for the next
+// question; nothing in it is shared.
+type Answer struct {
+	e     entry
+	key   []byte
+	now   uint32
+	stale bool
+}
+
+// staleTTL is what a stale answer is given out with (RFC 8767 section 4).
+const staleTTL = 30
+
+// Rcode is the response code.
+func (a *Answer) Rcode() int { return a.e.rcode() }
+
+// AD reports whether the upstream called the answer authentic and nothing of it
+// was changed.
+func (a *Answer) AD() bool { return a.e.has(flagAD) && !a.stale }
+
+// Private reports whether the answer held a private or special address for a
+// public name. Such addresses are not in it any more.
+func (a *Answer) Private() bool { return a.e.has(flagPrivate) }
+
+// Stale reports whether the answer is past its time and nobody could renew it.
+func (a *Answer) Stale() bool { return a.stale }
+
+// Counts is how many answer and authority records the body holds.
+func (a *Answer) Counts() (answers, authorities int) { return a.e.u16(24), a.e.u16(26) }
+
+// Chain yields the names the question led to, in wire form and lower case, the
+// first target first. They are valid until the Answer is used again.
+func (a *Answer) Chain() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for chain := a.e.chain(); len(chain) > 0; {
+			n, ok := skipName(chain, 0)
+			if !ok || !yield(chain[:n]) {
+				return
+			}
+			chain = chain[n:]
+		}
+	}
+}
+
+// BodyLen is the length of what AppendBody appends.
+func (a *Answer) BodyLen() int { return a.e.u16(22) }
+
+// AppendBody appends the records, to follow a question of the same name at the
+// start of a message. TTLs are what is left of them, at most limit seconds.
+func (a *Answer) AppendBody(b []byte, limit uint32) []byte {
+	start := len(b)
+	b = append(b, a.e.body()...)
+	age := a.now - a.e.stored()
+	for i := range a.e.u16(18) {
+		at := b[start+a.e.ttlOffset(i):]
+		ttl := binary.BigEndian.Uint32(at)
+		switch {
+		case a.stale:
+			ttl = staleTTL
+		case ttl > age:
+			ttl -= age
+		default:
+			ttl = 0
+		}
+		binary.BigEndian.PutUint32(at, min(ttl, limit))
+	}
+	return b
+}
+
+// AppendAddrs appends the addresses in the answer, of every name of its chain.
+func (a *Answer) AppendAddrs(dst []netip.Addr) []netip.Addr {
+	body, at := a.e.body(), 0
+	for range a.e.u16(24) {
+		next, ok := skipName(body, at)
+		if !ok || next+10 > len(body) {
+			return dst
+		}
+		end := next + 10 + int(binary.BigEndian.Uint16(body[next+8:]))
+		if end > len(body) {
+			return dst
+		}
+		switch rrtype := binary.BigEndian.Uint16(body[next:]); {
+		case rrtype == dns.TypeA && end-next == 14, rrtype == dns.TypeAAAA && end-next == 26:
+			addr, _ := netip.AddrFromSlice(body[next+10 : end])
+			dst = append(dst, addr)
+		}
+		at = end
+	}
+	return dst
+}

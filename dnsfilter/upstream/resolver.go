@@ -1,0 +1,445 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config says whom to ask and how long to keep what they said. Zero values get
+// the defaults named.
+type Config struct {
+	Servers []string            // addr:port; the port may be left out
+	Zones   map[string][]string // servers of a zone of the school's own, such as its Active Directory
+
+	// Private zones and networks: names below these zones, and addresses within
+	// these networks, may have what no public name has. The zones of Zones are
+	// among them.
+	PrivateZones []string
+	PrivateNets  []netip.Prefix
+
+	TrustAD     bool          // an authentic-data bit of the upstreams is believed: they are ours, and validate
+	CacheBytes  int           // 32 MiB
+	MinTTL      time.Duration // 5 s
+	MaxTTL      time.Duration // a day
+	MaxNegative time.Duration // an hour
+	StaleFor    time.Duration // a day; negative for never
+	MaxInFlight int           // 1,024 questions; more are refused
+
+	Metrics prometheus.Registerer
+}
+
+const (
+	budget     = 4 * time.Second         // for one question, all servers together (fault F9)
+	staleAfter = 1800 * time.Millisecond // a stale answer does not make its reader wait longer (RFC 8767)
+	failedFor  = 5                       // seconds a failure is remembered (RFC 9520)
+	recheck    = 30                      // seconds a stale answer serves before the upstreams are asked again
+	maxDepth   = 4                       // answers in a row that stop at a CNAME
+)
+
+// The ways a question goes unanswered.
+var (
+	ErrBusy    = errors.New("too many questions in flight")
+	ErrFailed  = errors.New("no upstream can answer")
+	ErrClosed  = errors.New("resolver is closed")
+	errBadName = errors.New("name cannot be asked for")
+)
+
+// Resolver answers questions from its cache and from the servers.
+type Resolver struct {
+	cfg     Config
+	limits  limits
+	root    *pool
+	zones   map[string]*pool // by zone, lower case and fully qualified
+	private []string
+	cache   *cache
+	metrics *metrics
+	started time.Time
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[string]*flight
+}
+
+// flight is one question on its way, for all who ask it.
+type flight struct {
+	done  chan struct{}
+	entry entry // set before done is closed; nil if it failed
+}
+
+// New checks cfg. Nothing is asked before the first question. Close it.
+func New(cfg Config) (*Resolver, error) {
+	r := &Resolver{cfg: cfg.withDefaults(), zones: map[string]*pool{}, flights: map[string]*flight{}, started: time.Now()}
+	r.cache = newCache(r.cfg.CacheBytes)
+	r.metrics = newMetrics(cfg.Metrics, r)
+	r.limits = limits{
+		minTTL: seconds(r.cfg.MinTTL), maxTTL: seconds(r.cfg.MaxTTL), maxNegative: seconds(r.cfg.MaxNegative),
+		private: r.forbidden,
+	}
+	var errs []error
+	var err error
+	if r.root, err = r.newPool(cfg.Servers); err != nil {
+		errs = append(errs, err)
+	}
+	for zone, servers := range r.cfg.Zones {
+		p, err := r.newPool(servers)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("zone %q: %w", zone, err))
+			continue
+		}
+		zone = strings.ToLower(dns.Fqdn(zone))
+		r.zones[zone] = p
+		r.private = append(r.private, zone)
+	}
+	for _, zone := range cfg.PrivateZones {
+		r.private = append(r.private, strings.ToLower(dns.Fqdn(zone)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.CacheBytes, 32<<20)
+	setDefault(&c.MinTTL, 5*time.Second)
+	setDefault(&c.MaxTTL, 24*time.Hour)
+	setDefault(&c.MaxNegative, time.Hour)
+	setDefault(&c.StaleFor, 24*time.Hour)
+	setDefault(&c.MaxInFlight, 1024)
+	return c
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+func seconds(d time.Duration) uint32 { return uint32(max(d, 0) / time.Second) }
+
+func (r *Resolver) newPool(addrs []string) (*pool, error) {
+	if len(addrs) == 0 {
+		return nil, errors.New("no upstream: give at least one address")
+	}
+	p := &pool{}
+	for _, a := range addrs {
+		addr, err := parseServer(a)
+		if err != nil {
+			return nil, err
+		}
+		p.servers = append(p.servers, newServer(addr, r.metrics))
+	}
+	return p, nil
+}
+
+// parseServer reads addr:port, [addr]:port or an address alone, for port 53.
+func parseServer(s string) (netip.AddrPort, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(addr, 53), nil
+	}
+	addr, err := netip.ParseAddrPort(s)
+	if err != nil || addr.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("upstream %q: want an address such as 192.0.2.53:53", s)
+	}
+	return addr, nil
+}
+
+// Close ends every question under way and waits for it.
+func (r *Resolver) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.done.Wait()
+	for _, s := range r.root.servers {
+		s.sockets.close()
+	}
+	for _, p := range r.zones {
+		for _, s := range p.servers {
+			s.sockets.close()
+		}
+	}
+}
+
+// HasZone reports whether the zone, or one above it, has servers of its own.
+func (r *Resolver) HasZone(name string) bool { return r.poolFor(name) != r.root }
+
+func (r *Resolver) poolFor(name string) *pool {
+	if len(r.zones) == 0 {
+		return r.root
+	}
+	for zone := name; zone != ""; {
+		if p, ok := r.zones[zone]; ok {
+			return p
+		}
+		_, zone, _ = strings.Cut(zone, ".")
+	}
+	return r.root
+}
+
+// forbidden reports whether the name may not have the address.
+func (r *Resolver) forbidden(name string, a netip.Addr) bool {
+	if !Special(a) {
+		return false
+	}
+	a = a.Unmap()
+	for _, p := range r.cfg.PrivateNets {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	for _, zone := range r.private {
+		if within(name, zone) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Resolver) inFlight() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.flights)
+}
+
+// now is in seconds since a day before the start, so that nothing is before 0.
+func (r *Resolver) now() uint32 { return uint32(time.Since(r.started)/time.Second) + 86400 }
+
+// Cached fills a if the cache can answer now, and starts no question that its
+// caller would wait for.
+func (r *Resolver) Cached(a *Answer, q Question) bool {
+	a.now, a.stale = r.now(), false
+	a.key = q.appendKey(a.key[:0])
+	var ok bool
+	if a.e, ok = r.cache.get(a.e, a.key); !ok {
+		return false
+	}
+	switch {
+	case a.now < a.e.expires():
+		if a.ageing() {
+			r.refresh(q)
+		}
+	case r.usable(a) && a.now < a.e.retry():
+		a.stale = true
+		r.metrics.stale.Inc()
+	default:
+		return false
+	}
+	r.metrics.hits.Inc()
+	return !a.e.has(flagFailure)
+}
+
+// ageing reports whether the last tenth of an answer's time has come.
+func (a *Answer) ageing() bool {
+	life := a.e.expires() - a.e.stored()
+	return life >= 10 && a.e.expires()-a.now <= life/10 && a.now >= a.e.retry()
+}
+
+// usable reports whether an expired answer may still serve.
+func (r *Resolver) usable(a *Answer) bool {
+	return r.cfg.StaleFor > 0 && len(a.e) > 0 && !a.e.has(flagFailure) && a.now < a.e.expires()+seconds(r.cfg.StaleFor)
+}
+
+// refresh asks for an answer before it ends. A refusal changes nothing: the
+// answer still serves, and is asked for again when it has ended.
+func (r *Resolver) refresh(q Question) {
+	key := string(q.appendKey(nil))
+	r.cache.postpone([]byte(key), r.now()+recheck)
+	_, _ = r.join(key, q)
+}
+
+// Resolve fills a, from the cache or from the servers, stale where there is
+// nothing better. It waits at most four seconds.
+func (r *Resolver) Resolve(ctx context.Context, a *Answer, q Question) error {
+	if r.Cached(a, q) {
+		return nil
+	}
+	if len(a.e) > 0 && a.e.has(flagFailure) && a.now < a.e.expires() {
+		return ErrFailed
+	}
+	r.metrics.misses.Inc()
+	stale := r.usable(a)
+	f, err := r.join(string(a.key), q)
+	if err == nil {
+		err = r.wait(ctx, f, stale)
+	}
+	switch {
+	case err == nil && f.entry != nil:
+		a.e = append(a.e[:0], f.entry...)
+		a.now = r.now()
+		return nil
+	case stale:
+		a.stale = true
+		r.metrics.stale.Inc()
+		return nil
+	case err == nil:
+		r.metrics.failures.Inc()
+		return ErrFailed
+	}
+	return err
+}
+
+func (r *Resolver) wait(ctx context.Context, f *flight, stale bool) error {
+	var enough <-chan time.Time
+	if stale {
+		timer := time.NewTimer(staleAfter)
+		defer timer.Stop()
+		enough = timer.C
+	}
+	select {
+	case <-f.done:
+		return nil
+	case <-enough:
+		return errTimeout
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// join finds the flight of a question, or starts it.
+func (r *Resolver) join(key string, q Question) (*flight, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.flights[key]; f != nil {
+		return f, nil
+	}
+	switch {
+	case r.closed:
+		return nil, ErrClosed
+	case len(r.flights) >= r.cfg.MaxInFlight:
+		r.metrics.refused.Inc()
+		return nil, ErrBusy
+	}
+	f := &flight{done: make(chan struct{})}
+	r.flights[key] = f
+	q = q.clone()
+	r.done.Go(func() { r.fly(key, q, f) })
+	return f, nil
+}
+
+// fly asks the servers and lands the answer in the cache.
+func (r *Resolver) fly(key string, q Question, f *flight) {
+	defer func() {
+		r.mu.Lock()
+		delete(r.flights, key)
+		r.mu.Unlock()
+		close(f.done)
+	}()
+	ctx, cancel := context.WithTimeoutCause(r.ctx, budget, errTimeout)
+	defer cancel()
+	e, err := r.ask(ctx, []byte(key), q)
+	if err != nil {
+		r.remember([]byte(key))
+		return
+	}
+	f.entry = e
+	if e.expires() > e.stored() {
+		r.cache.put(e)
+	}
+}
+
+// remember notes a failure: on the stale answer if there is one, else in its
+// place.
+func (r *Resolver) remember(key []byte) {
+	var a Answer
+	a.now = r.now()
+	if e, ok := r.cache.get(nil, key); ok {
+		a.e = e
+	}
+	if r.usable(&a) {
+		r.cache.postpone(key, a.now+recheck)
+		return
+	}
+	r.cache.put(failureEntry(key, a.now, failedFor))
+}
+
+// ask gets a vetted answer, following a chain that a server left unfinished.
+func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, error) {
+	name, err := q.presentation()
+	if err != nil {
+		return nil, errBadName
+	}
+	v, err := r.askVetted(ctx, name, q)
+	if err != nil {
+		return nil, err
+	}
+	for depth := 0; v.unfinished(q); depth++ {
+		if depth == maxDepth {
+			return nil, errLoop
+		}
+		next := v.chain[len(v.chain)-1]
+		wire, ok := WireName(next)
+		if !ok {
+			break
+		}
+		rest, err := r.askVetted(ctx, next, Question{Name: wire, Type: q.Type, DO: q.DO, CD: q.CD})
+		if err != nil {
+			return nil, err
+		}
+		if err := v.join(rest); err != nil {
+			return nil, err
+		}
+		if len(rest.chain) == 0 {
+			break // that was the end of it, with or without an SOA
+		}
+	}
+	if v.flags&flagPrivate != 0 {
+		r.metrics.private.Inc()
+	}
+	if !r.cfg.TrustAD {
+		v.flags &^= flagAD
+	}
+	return newEntry(key, len(q.Name), v, r.now())
+}
+
+func (r *Resolver) askVetted(ctx context.Context, name string, q Question) (v *vetted, err error) {
+	err = r.poolFor(name).ask(ctx, q, func(m *dns.Msg) error {
+		v, err = vet(m, name, q, r.limits)
+		if err != nil {
+			r.metrics.vetoed.Inc()
+		}
+		return err
+	})
+	return v, err
+}
+
+// unfinished reports whether the answer stops at a CNAME and nothing says that
+// its target has no such records.
+func (v *vetted) unfinished(q Question) bool {
+	return v.msg.Rcode == dns.RcodeSuccess && v.flags&flagPrivate == 0 && len(v.chain) > 0 && len(v.msg.Ns) == 0 &&
+		q.Type != dns.TypeCNAME && !hasType(v.msg.Answer, q.Type)
+}
+
+// join appends the answer for the last name of the chain.
+func (v *vetted) join(rest *vetted) error {
+	for _, name := range rest.chain {
+		if name == v.msg.Question[0].Name || len(v.chain) >= maxChain {
+			return errLoop
+		}
+		for _, seen := range v.chain {
+			if seen == name {
+				return errLoop
+			}
+		}
+		v.chain = append(v.chain, name)
+	}
+	v.msg.Answer = append(v.msg.Answer, rest.msg.Answer...)
+	v.msg.Ns = rest.msg.Ns
+	v.msg.Rcode = rest.msg.Rcode
+	v.flags = v.flags&rest.flags&flagAD | (v.flags|rest.flags)&flagPrivate
+	v.ttl = min(v.ttl, rest.ttl)
+	return nil
+}

@@ -1,0 +1,259 @@
+package upstream
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// server is one resolver we forward to, with what is known of its health.
+type server struct {
+	addr    netip.AddrPort
+	sockets *sockets
+	metrics *metrics
+	plain   atomic.Bool // it does not keep the case of a question
+	noEDNS  atomic.Bool // it refuses EDNS (RFC 6891 section 7)
+
+	mu    sync.Mutex
+	rtt   time.Duration // smoothed
+	fails int           // in a row
+	until time.Time     // taken for dead until then
+}
+
+const (
+	deadAfter = 3 // failures in a row
+	deadFor   = 5 * time.Second
+	decay     = 0.98 // of the time of a server that was passed over, so that it is tried again
+)
+
+var errServer = errors.New("upstream cannot answer")
+
+func newServer(addr netip.AddrPort, m *metrics) *server {
+	return &server{addr: addr, metrics: m, sockets: newSockets(addr, m.forged.Inc)}
+}
+
+// ask sends the question and returns a reply that matches it. SERVFAIL, REFUSED
+// and the like are errors: another server may do better.
+func (s *server) ask(ctx context.Context, q Question) (*dns.Msg, error) {
+	start := time.Now()
+	m, err := s.try(ctx, q)
+	if errors.Is(err, context.Canceled) {
+		return nil, err // another server was faster, which says nothing of this one
+	}
+	s.metrics.exchange(err, time.Since(start))
+	s.note(err, time.Since(start))
+	return m, err
+}
+
+func (s *server) try(ctx context.Context, q Question) (*dns.Msg, error) {
+	wire, err := s.exchange(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	m, err := unpack(wire)
+	if err != nil {
+		return nil, err
+	}
+	if m.Rcode == dns.RcodeFormatError && m.IsEdns0() == nil && !s.noEDNS.Swap(true) {
+		return s.try(ctx, q)
+	}
+	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+		return nil, fmt.Errorf("%w: %s", errServer, dns.RcodeToString[m.Rcode])
+	}
+	return m, nil
+}
+
+// exchange asks over UDP, and over TCP where the reply was cut or somebody seems
+// to forge replies.
+func (s *server) exchange(ctx context.Context, q Question) ([]byte, error) {
+	plain, edns := s.plain.Load(), !s.noEDNS.Load()
+	wire, err := s.sockets.exchange(ctx, q, plain, edns)
+	switch {
+	case errors.Is(err, errCase), errors.Is(err, errForged):
+	case err != nil:
+		return nil, err
+	case binary.BigEndian.Uint16(wire[2:])&bitTC == 0:
+		return wire, nil
+	}
+	s.metrics.tcp.Inc()
+	wire, err = exchangeTCP(ctx, s.addr, q, plain, edns)
+	if errors.Is(err, errCase) { // nobody forges a connection: the server is like that
+		s.plain.Store(true)
+		return wire, nil
+	}
+	return wire, err
+}
+
+// unpack reads a whole message; miekg/dns bounds its own work by the length, and
+// a panic on odd bytes is an error like any other.
+func unpack(wire []byte) (m *dns.Msg, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m, err = nil, fmt.Errorf("unpack reply: %v", p)
+		}
+	}()
+	m = new(dns.Msg)
+	if err := m.Unpack(wire); err != nil {
+		return nil, fmt.Errorf("unpack reply: %w", err)
+	}
+	if m.Truncated {
+		return nil, fmt.Errorf("%w: truncated over TCP", errServer)
+	}
+	return m, nil
+}
+
+// note keeps the health up to date.
+func (s *server) note(err error, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if s.fails++; s.fails >= deadAfter {
+			s.until = time.Now().Add(deadFor)
+		}
+		took = max(2*s.rtt, 400*time.Millisecond)
+	} else {
+		s.fails, s.until = 0, time.Time{}
+	}
+	if s.rtt == 0 {
+		s.rtt = took
+	}
+	s.rtt = min((s.rtt*7+took)/8, 5*time.Second)
+}
+
+// rank gives what servers are ordered by; the dead come last.
+func (s *server) rank(now time.Time) (dead bool, rtt time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.until), s.rtt
+}
+
+func (s *server) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rtt = time.Duration(float64(s.rtt) * decay)
+}
+
+// pool is the servers of one zone.
+type pool struct{ servers []*server }
+
+// order lists the servers from the one to ask first.
+func (p *pool) order(now time.Time) []*server {
+	type ranked struct {
+		*server
+		dead bool
+		rtt  time.Duration
+	}
+	list := make([]ranked, len(p.servers))
+	for i, s := range p.servers {
+		dead, rtt := s.rank(now)
+		list[i] = ranked{s, dead, rtt}
+	}
+	slices.SortStableFunc(list, func(a, b ranked) int {
+		switch {
+		case a.dead != b.dead && a.dead:
+			return 1
+		case a.dead != b.dead:
+			return -1
+		}
+		return int(a.rtt - b.rtt)
+	})
+	servers := make([]*server, len(list))
+	for i, r := range list {
+		servers[i] = r.server
+		if i > 0 {
+			r.server.forget()
+		}
+	}
+	return servers
+}
+
+// waits is when the next attempt starts if none before it has answered.
+var waits = []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, time.Second, time.Second}
+
+// ask tries the servers in order, the next one when the one before fails or
+// takes long; the first usable reply wins.
+func (p *pool) ask(ctx context.Context, q Question, accept func(*dns.Msg) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
+	defer cancel()
+
+	servers := p.order(time.Now())
+	type outcome struct {
+		m   *dns.Msg
+		err error
+	}
+	replies := make(chan outcome, 2*len(servers)+len(waits)+1)
+	started, failed := 0, 0
+	start := func() {
+		s := servers[started%len(servers)]
+		started++
+		attempts.Go(func() {
+			actx, stop := context.WithTimeoutCause(ctx, 2*time.Second, errTimeout)
+			defer stop()
+			m, err := s.ask(actx, q)
+			replies <- outcome{m, err}
+		})
+	}
+	start()
+	timer := time.NewTimer(waits[0])
+	defer timer.Stop()
+	var lastErr error
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), lastErr)
+		case <-timer.C:
+			if started <= len(waits) {
+				start()
+				timer.Reset(waits[min(started, len(waits))-1])
+			}
+		case r := <-replies:
+			if r.err == nil {
+				r.err = accept(r.m)
+			}
+			if r.err == nil {
+				return nil
+			}
+			lastErr = r.err
+			failed++
+			if started < 2*len(servers) {
+				start()
+			} else if failed == started {
+				return lastErr
+			}
+		}
+	}
+}
+
+// readMessage reads one message with its length before it.
+func readMessage(r io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if len(msg) < headerLen {
+		return nil, io.ErrUnexpectedEOF
+	}
+	_, err := io.ReadFull(r, msg)
+	return msg, err
+}
+
+var errTimeout net.Error = timeoutError{}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "upstream did not answer in time" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
