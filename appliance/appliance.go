@@ -1,0 +1,235 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"schoolgate/audit"
+	"schoolgate/blockpage"
+	"schoolgate/categories"
+	"schoolgate/configs"
+	"schoolgate/dnsfilter"
+	"schoolgate/policy"
+	"schoolgate/proxy"
+)
+
+// Options is what an Appliance is built from.
+type Options struct {
+	Config *configs.Config
+	// Load reads the configuration anew, for a reload; all problems are in its error.
+	Load func() (*configs.Config, error)
+	Log  *slog.Logger
+}
+
+// Folders of the data directory.
+const (
+	journalDir = "journal"
+	alertsDir  = "alerts"
+	keyFile    = "mandatory.key" // beside the store's folder
+)
+
+// Appliance is the whole box.
+type Appliance struct {
+	load     func() (*configs.Config, error)
+	log      *slog.Logger
+	registry *prometheus.Registry
+	engine   policy.Engine
+	config   atomic.Pointer[configs.Config]
+	store    atomic.Pointer[categories.Store]
+	dir      *categories.Dir
+	stores   *categories.Metrics
+	reloads  *prometheus.CounterVec
+
+	journal *audit.Journal
+	dns     *dnsfilter.Server
+	proxy   *proxy.Server
+	health  []net.Listener
+	control net.Listener
+	people  restartable // the table of clients, which watches the neighbours
+	alerts  alerting
+
+	reloading sync.Mutex // one reload at a time
+	closers   []func() error
+}
+
+// New builds the box and binds its addresses, so that what is wrong is said
+// here. Call Run, which serves and then closes everything.
+func New(ctx context.Context, o Options) (_ *Appliance, err error) {
+	a := &Appliance{load: o.Load, log: o.Log, registry: prometheus.NewRegistry()}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.stores = categories.NewMetrics(a.registry)
+	a.reloads = newReloadMetric(a.registry)
+	a.config.Store(o.Config)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	for _, build := range []func(context.Context) error{
+		a.openJournal, a.openStore, a.openPolicy, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
+	} {
+		if err := build(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Run serves until ctx is done or a part fails, stops the doors, finishes what
+// is under way and closes the journal.
+func (a *Appliance) Run(ctx context.Context) error {
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx)) // what outlives the doors
+	a.people.start(back)
+	a.alerts.part.start(back)
+	doors, ctx := errgroup.WithContext(ctx)
+	doors.Go(func() error { return a.dns.Run(ctx) })
+	doors.Go(func() error { return a.proxy.Run(ctx) })
+	for _, l := range a.health {
+		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
+	}
+	doors.Go(func() error { return serveHTTP(ctx, a.control, a.controlHandler()) })
+	err := doors.Wait()
+	stopBack()
+	err = errors.Join(err, a.people.wait(), a.alerts.part.wait())
+	return errors.Join(err, a.close())
+}
+
+// onClose has f called when the box closes, the last registered first.
+func (a *Appliance) onClose(f func() error) { a.closers = append(a.closers, f) }
+
+func (a *Appliance) close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+func (a *Appliance) box() configs.Box { return a.config.Load().Box }
+
+func (a *Appliance) openJournal(context.Context) error {
+	box := a.box()
+	if err := os.MkdirAll(box.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Log: a.log, Metrics: a.registry}
+	if box.Audit.Durability == configs.StrictlySync {
+		options.Durability = audit.Strict
+	}
+	journal, err := audit.Open(filepath.Join(box.Data, journalDir), options)
+	if err != nil {
+		return fmt.Errorf("audit journal: %w", err)
+	}
+	a.journal = journal
+	a.onClose(journal.Close)
+	return nil
+}
+
+func (a *Appliance) openDNS(context.Context) (err error) {
+	c := a.box().DNS
+	blocking, ok := dnsfilter.ParseBlocking(string(c.Answer))
+	if !ok {
+		return fmt.Errorf("dns: there is no answer %q", c.Answer)
+	}
+	a.dns, err = dnsfilter.New(dnsfilter.Config{
+		Listen: texts(c.Listen), Decider: &a.engine, Sink: a.journal, Upstreams: texts(c.Upstreams),
+		Clients: c.Networks, Blocking: blocking, Sinkhole: c.Addresses, PrivateNets: a.box().Proxy.AllowDestinations,
+		Log: a.log, Metrics: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	a.onClose(func() error { a.dns.Close(); return nil })
+	return nil
+}
+
+func (a *Appliance) openProxy(context.Context) (err error) {
+	c := a.box().Proxy
+	a.proxy, err = proxy.New(proxy.Config{
+		Listen: texts(c.Listen), Decider: &a.engine, Sink: a.journal, Resolver: a.dns, Pages: blockpage.Pages{},
+		ConnectPorts: c.ConnectPorts, AllowDestinations: c.AllowDestinations,
+		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
+		Log:    a.log, Metrics: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	a.onClose(closeOnce(a.proxy))
+	return nil
+}
+
+func (a *Appliance) openHealth(ctx context.Context) error {
+	for _, addr := range a.box().Metrics.Listen {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+		a.health = append(a.health, l)
+		a.onClose(closeOnce(l))
+	}
+	return nil
+}
+
+func (a *Appliance) openControl(ctx context.Context) (err error) {
+	a.control, err = listenControl(ctx, a.box().Data)
+	if err != nil {
+		return err
+	}
+	a.onClose(closeOnce(a.control))
+	return nil
+}
+
+// closeOnce closes what serving may have closed already.
+func closeOnce(l io.Closer) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// serveHTTP serves one of the box's own small pages until ctx is done.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(deadline)
+	})
+	err := server.Serve(l)
+	if !stop() && errors.Is(err, http.ErrServerClosed) {
+		return <-stopped
+	}
+	return err
+}
+
+func texts[T fmt.Stringer](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.String()
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package appliance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// controlSocket is where commands on the box reach the running daemon. Whoever
+// may enter the data directory (0700) may use it.
+const controlSocket = "control.sock"
+
+// maxReply bounds what a command reads of the daemon's answer, in bytes.
+const maxReply = 1 << 20
+
+// ErrNotRunning is returned by commands that need the daemon when there is none.
+var ErrNotRunning = errors.New("schoolgate is not running")
+
+// reloadReply is the daemon's answer to a reload, as it goes over the socket.
+type reloadReply struct {
+	Changed  string   `json:"changed,omitempty"`  // what is in force now, for the person who asked
+	Problems []string `json:"problems,omitempty"` // why the old state was kept
+}
+
+// listenControl binds the control socket. A socket left behind by a dead daemon
+// is replaced; the journal's lock has already made sure that no live one is.
+func listenControl(ctx context.Context, dir string) (net.Listener, error) {
+	path := filepath.Join(dir, controlSocket)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// controlHandler serves the commands.
+func (a *Appliance) controlHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		var reply reloadReply
+		changed, err := a.Reload()
+		if err != nil {
+			reply.Problems = lines(err)
+		}
+		reply.Changed = changed
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(reply); err != nil {
+			a.log.Warn("control answer not sent", "err", err)
+		}
+	})
+	return mux
+}
+
+// RequestReload asks the daemon whose data directory is dir to reload, and
+// returns what is in force after it. An error tells why the old state was kept.
+func RequestReload(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, controlSocket)
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://schoolgate/reload", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("%w: nothing answers at %s: %w", ErrNotRunning, path, err)
+	}
+	defer resp.Body.Close()
+	var reply reloadReply
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&reply); err != nil {
+		return "", fmt.Errorf("answer of the daemon: %w", err)
+	}
+	if len(reply.Problems) > 0 {
+		errs := make([]error, len(reply.Problems))
+		for i, p := range reply.Problems {
+			errs[i] = errors.New(p)
+		}
+		return reply.Changed, errors.Join(errs...)
+	}
+	return reply.Changed, nil
+}
+
+// lines takes a joined error apart, a line for each problem.
+func lines(err error) []string {
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) {
+		var out []string
+		for _, e := range many.Unwrap() {
+			out = append(out, e.Error())
+		}
+		return out
+	}
+	return []string{err.Error()}
+}

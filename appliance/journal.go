@@ -1,0 +1,14 @@
+package appliance
+
+import (
+	"path/filepath"
+
+	"schoolgate/audit"
+	"schoolgate/configs"
+)
+
+// Journal is the audit journal of a box, for reading; a running appliance may go
+// on writing it.
+func Journal(cfg *configs.Config) audit.Dir {
+	return audit.Dir{Path: filepath.Join(cfg.Box.Data, journalDir)}
+}

@@ -1,0 +1,322 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"schoolgate/blocklists"
+	"schoolgate/categories"
+	"schoolgate/clients"
+	"schoolgate/configs"
+	"schoolgate/policy"
+)
+
+// openStore opens the category store in force: the last good version, or, on a
+// box that has built none, one of the starter lists.
+func (a *Appliance) openStore(ctx context.Context) error {
+	box := a.box()
+	key, err := mandatoryKey(box)
+	if err != nil {
+		return err
+	}
+	if a.dir, err = categories.OpenDir(box.Lists.Store); err != nil {
+		return fmt.Errorf("category store: %w", err)
+	}
+	store, skipped, err := a.dir.OpenLastGood(key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	for _, s := range skipped {
+		a.log.Error("category store version is damaged and was passed over", "version", s.Version, "err", s.Err)
+	}
+	if err != nil && !errors.Is(err, categories.ErrNoStore) {
+		a.log.Error("no category store can be read, going on with the starter lists", "err", err)
+	}
+	if err != nil || outdatedStarter(store.Info()) {
+		if store, err = a.buildStarter(ctx, key); err != nil {
+			return err
+		}
+	}
+	a.takeStore(store)
+	return nil
+}
+
+// takeStore makes a store the one that the next snapshot is made of.
+func (a *Appliance) takeStore(s *categories.Store) {
+	a.store.Store(s)
+	a.stores.InForce(s)
+}
+
+func (a *Appliance) buildStarter(ctx context.Context, key []byte) (*categories.Store, error) {
+	version, err := a.dir.Next()
+	if err != nil {
+		return nil, fmt.Errorf("category store: %w", err)
+	}
+	path := a.dir.Path(version)
+	if _, err := BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: version, Key: key, Log: a.log}); err != nil {
+		return nil, fmt.Errorf("starter lists: %w", err)
+	}
+	store, err := categories.Open(path, key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	if err != nil {
+		return nil, fmt.Errorf("starter lists: %w", err)
+	}
+	if err := a.dir.Publish(version); err != nil {
+		return nil, fmt.Errorf("starter lists: %w", err)
+	}
+	return store, nil
+}
+
+// starterOnly reports whether a store holds nothing but the starter lists.
+func starterOnly(info categories.Info) bool {
+	for _, s := range info.Sources {
+		if !strings.HasPrefix(s.Name, "starter-") {
+			return false
+		}
+	}
+	return true
+}
+
+// outdatedStarter reports whether a store was built of starter lists older than
+// those in this binary.
+func outdatedStarter(info categories.Info) bool {
+	if !starterOnly(info) {
+		return false
+	}
+	has := map[string]time.Time{}
+	for _, s := range info.Sources {
+		has[s.Name] = s.Date
+	}
+	for _, f := range blocklists.Starter() {
+		if date, ok := has[f.Name]; !ok || !date.Equal(f.Date) {
+			return true
+		}
+	}
+	return false
+}
+
+// mandatoryKey is the key that seals mandatory lists. It lies beside the stores
+// and is made on first use.
+func mandatoryKey(box configs.Box) ([]byte, error) {
+	if err := os.MkdirAll(box.Lists.Store, 0o700); err != nil {
+		return nil, fmt.Errorf("category store: %w", err)
+	}
+	return storeKey(box.Lists.Store)
+}
+
+// storeKey is the key of the stores in a folder.
+func storeKey(dir string) ([]byte, error) {
+	key, err := categories.LoadOrCreateKey(filepath.Join(dir, keyFile))
+	if err != nil {
+		return nil, fmt.Errorf("key of the mandatory lists: %w", err)
+	}
+	return key, nil
+}
+
+// openPolicy compiles who is who and puts the first snapshot in force.
+func (a *Appliance) openPolicy(context.Context) error {
+	table, err := clientTable(a.config.Load(), a.clientOptions())
+	if err != nil {
+		return err
+	}
+	return a.inForce(a.config.Load(), table)
+}
+
+func (a *Appliance) clientOptions() clients.Options {
+	return clients.Options{Log: a.log, Metrics: a.registry}
+}
+
+// inForce swaps policy, clients and store in one step.
+func (a *Appliance) inForce(cfg *configs.Config, table *clients.Table) error {
+	store := a.store.Load()
+	a.engine.Swap(&policy.Snapshot{
+		Policy: cfg.School.Policy, Lists: store, Clients: table, StoreVersion: store.Version(),
+	})
+	a.config.Store(cfg)
+	return a.people.replace(func() (func(context.Context) error, error) { return table.Run, nil })
+}
+
+// clientTable is the configuration's members as the table of clients.
+func clientTable(cfg *configs.Config, o clients.Options) (*clients.Table, error) {
+	members := make([]clients.Member, len(cfg.School.Members))
+	for i, m := range cfg.School.Members {
+		members[i] = clients.Member(m)
+	}
+	table, err := clients.New(members, o)
+	if err != nil {
+		return nil, fmt.Errorf("clients: %w", err)
+	}
+	return table, nil
+}
+
+// Reload reads configuration and store anew and puts both in force in one step,
+// or keeps the last good state and says why. The text tells what is in force.
+func (a *Appliance) Reload() (string, error) {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	changed, err := a.reload()
+	if err != nil {
+		a.reloads.WithLabelValues("refused").Inc()
+		return "", err
+	}
+	a.reloads.WithLabelValues("done").Inc()
+	a.log.Info("reloaded", "policy", a.engine.Current().Policy.Version, "store", a.engine.Current().StoreVersion)
+	return changed, nil
+}
+
+func (a *Appliance) reload() (string, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return "", err
+	}
+	table, err := clientTable(cfg, a.clientOptions())
+	if err != nil {
+		return "", err
+	}
+	store, err := a.newestStore()
+	if err != nil {
+		return "", err
+	}
+	old := a.config.Load()
+	if err := a.reloadAlerts(old, cfg); err != nil {
+		return "", err
+	}
+	restart := needsRestart(old.Box, cfg.Box)
+	a.takeStore(store)
+	if err := a.inForce(cfg, table); err != nil {
+		a.log.Warn("the replaced table of clients ended with an error", "err", err)
+	}
+	text := fmt.Sprintf("in force: policy %s, category store %d (%d names)",
+		cfg.School.Policy.Version, store.Version(), store.Info().Names)
+	if restart != "" {
+		text += "\nnot taken up before a restart: changes of " + restart
+	}
+	return text, nil
+}
+
+// newestStore is the store in force on disk; the open one if it is the same.
+func (a *Appliance) newestStore() (*categories.Store, error) {
+	current, err := a.dir.Current()
+	if err != nil {
+		return nil, fmt.Errorf("category store: %w", err)
+	}
+	if open := a.store.Load(); open.Version() == current && open.Readable() {
+		return open, nil
+	}
+	key, err := mandatoryKey(a.box())
+	if err != nil {
+		return nil, err
+	}
+	store, err := categories.Open(a.dir.Path(current), key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	if err != nil {
+		return nil, fmt.Errorf("category store: %w", err)
+	}
+	return store, nil
+}
+
+// needsRestart names the parts of the box whose change a reload cannot take up.
+func needsRestart(old, new configs.Box) string {
+	var parts []string
+	for _, p := range []struct {
+		name     string
+		old, new any
+	}{
+		{"data", old.Data, new.Data}, {"dns", old.DNS, new.DNS}, {"proxy", old.Proxy, new.Proxy},
+		{"metrics", old.Metrics, new.Metrics}, {"audit", old.Audit, new.Audit}, {"log", old.Log, new.Log},
+		{"lists.store", old.Lists.Store, new.Lists.Store},
+	} {
+		if !reflect.DeepEqual(p.old, p.new) {
+			parts = append(parts, p.name)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// OpenSnapshot makes the snapshot that a command answers from: the store file
+// named, or the one in force on the box, or else the starter lists. Call done
+// when finished with it.
+func OpenSnapshot(ctx context.Context, cfg *configs.Config, storePath string) (_ *policy.Snapshot, done func(), err error) {
+	store, done, err := openForReading(ctx, cfg.Box, storePath)
+	if err != nil {
+		return nil, nil, err
+	}
+	table, err := clientTable(cfg, clients.Options{})
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return &policy.Snapshot{
+		Policy: cfg.School.Policy, Lists: store, Clients: table, StoreVersion: store.Version(),
+	}, done, nil
+}
+
+// openForReading opens a store without touching the box's own.
+func openForReading(ctx context.Context, box configs.Box, path string) (*categories.Store, func(), error) {
+	nothing := func() {}
+	if path != "" {
+		store, err := openStoreFile(path)
+		return store, nothing, err
+	}
+	if _, err := os.Stat(box.Lists.Store); err == nil {
+		dir, err := categories.OpenDir(box.Lists.Store)
+		if err != nil {
+			return nil, nil, fmt.Errorf("category store: %w", err)
+		}
+		key, err := storeKey(box.Lists.Store)
+		if err != nil {
+			return nil, nil, err
+		}
+		store, _, err := dir.OpenLastGood(key)
+		if !errors.Is(err, categories.ErrNoStore) {
+			return store, nothing, err
+		}
+	}
+	return openStarter(ctx)
+}
+
+// openStoreFile opens one store; its key lies beside it.
+func openStoreFile(path string) (*categories.Store, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("category store: %w", err)
+	}
+	key, err := storeKey(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	store, err := categories.Open(path, key)
+	if err != nil {
+		return nil, fmt.Errorf("category store %s: %w", path, err)
+	}
+	return store, nil
+}
+
+// openStarter builds the starter lists in a temporary folder.
+func openStarter(ctx context.Context) (*categories.Store, func(), error) {
+	tmp, err := os.MkdirTemp("", "schoolgate-starter-")
+	if err != nil {
+		return nil, nil, err
+	}
+	done := func() { _ = os.RemoveAll(tmp) } // a temporary folder left behind harms nobody
+	path := filepath.Join(tmp, "starter.db")
+	key, err := storeKey(tmp)
+	if err == nil {
+		_, err = BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: 1, Key: key})
+	}
+	if err != nil {
+		done()
+		return nil, nil, fmt.Errorf("starter lists: %w", err)
+	}
+	store, err := categories.Open(path, key)
+	if err != nil {
+		done()
+		return nil, nil, fmt.Errorf("starter lists: %w", err)
+	}
+	return store, done, nil
+}
+
+// Identify makes the identifier of a configuration's members, for policy cases.
+func Identify(members []configs.Member) (policy.Identifier, error) {
+	return clientTable(&configs.Config{School: configs.School{Members: members}}, clients.Options{})
+}

@@ -1,0 +1,116 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"schoolgate/categories"
+	"schoolgate/configs"
+)
+
+// BuildStore builds a store of feeds and says what came of it. With b.Out it is
+// that file. Without, it is the next version of the box's own store, which is
+// put in force, and a running appliance is asked to take it up.
+func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
+	if b.Out != "" {
+		return buildFile(ctx, b)
+	}
+	dir, key, err := boxStores(cfg)
+	if err != nil {
+		return ListsReport{}, "", err
+	}
+	if b.Version, err = dir.Next(); err != nil {
+		return ListsReport{}, "", fmt.Errorf("category store: %w", err)
+	}
+	b.Key, b.Out = key, dir.Path(b.Version)
+	report, err := BuildLists(ctx, b)
+	if err != nil {
+		return report, "", err
+	}
+	if err := dir.Publish(b.Version); err != nil {
+		return report, "", fmt.Errorf("category store: %w", err)
+	}
+	said, err := takenUp(ctx, cfg)
+	return report, fmt.Sprintf("store %d built; %s", b.Version, said), err
+}
+
+func buildFile(ctx context.Context, b ListsBuild) (ListsReport, string, error) {
+	folder := filepath.Dir(b.Out)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return ListsReport{}, "", err
+	}
+	var err error
+	if b.Key, err = storeKey(folder); err != nil {
+		return ListsReport{}, "", err
+	}
+	b.Version = uint64(time.Now().Unix()) // a file of its own: later is higher
+	report, err := BuildLists(ctx, b)
+	return report, "store written: " + b.Out, err
+}
+
+// takenUp asks a running appliance to reload, and says how it stands.
+func takenUp(ctx context.Context, cfg *configs.Config) (string, error) {
+	said, err := RequestReload(ctx, cfg.Box.Data)
+	if errors.Is(err, ErrNotRunning) {
+		return "it will be in force when the appliance starts", nil
+	}
+	return said, err
+}
+
+// boxStores are the versions of the box's own store, and their key.
+func boxStores(cfg *configs.Config) (*categories.Dir, []byte, error) {
+	key, err := mandatoryKey(cfg.Box)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := categories.OpenDir(cfg.Box.Lists.Store)
+	if err != nil {
+		return nil, nil, fmt.Errorf("category store: %w", err)
+	}
+	return dir, key, nil
+}
+
+// Rollback puts an older version of the box's store in force, once it has been
+// read in full.
+func Rollback(ctx context.Context, cfg *configs.Config, version uint64) (string, error) {
+	dir, key, err := boxStores(cfg)
+	if err != nil {
+		return "", err
+	}
+	versions, err := dir.Versions()
+	if err != nil {
+		return "", fmt.Errorf("category store: %w", err)
+	}
+	if !slices.Contains(versions, version) {
+		return "", fmt.Errorf("category store: there is no version %d; kept are %v", version, versions)
+	}
+	if err := dir.Rollback(version, key); err != nil {
+		return "", fmt.Errorf("category store: %w", err)
+	}
+	said, err := takenUp(ctx, cfg)
+	return fmt.Sprintf("back to store %d; %s", version, said), err
+}
+
+// OpenStore opens the store that a command looks into: the file named, or the
+// one in force on the box, or else the starter lists. Call done when finished.
+func OpenStore(ctx context.Context, cfg *configs.Config, path string) (_ *categories.Store, done func(), err error) {
+	return openForReading(ctx, cfg.Box, path)
+}
+
+// PrintStatus says which lists a store was built of and how old they are.
+func PrintStatus(out io.Writer, info categories.Info, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\n\n", storeSummary(info, now))
+	fmt.Fprintln(w, "source\tentries\tdate\tage\tlicence")
+	for _, s := range info.Sources {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", s.Name, s.Entries, s.Date.Format(time.DateOnly), age(now.Sub(s.Date)), s.Licence)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,107 @@
+package appliance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/categories"
+)
+
+// newReloadMetric counts reloads by outcome.
+func newReloadMetric(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "schoolgate_appliance_reloads_total", Help: "Reloads by outcome.",
+	}, []string{"outcome"})
+	reg.MustRegister(c)
+	return c
+}
+
+// Checks says what must be well for the box to be ready.
+func (a *Appliance) Checks() []Check {
+	box, store := a.box(), a.store.Load()
+	checks := []Check{
+		{Name: "policy", Say: a.config.Load().School.File + ", version " + a.engine.Current().Policy.Version},
+		{Name: "lists", Say: storeSummary(store.Info(), time.Now())},
+		{Name: "journal", Say: "the audit journal takes records", Err: a.journal.Err()},
+		{Name: "dns", Say: "listening on " + strings.Join(texts(box.DNS.Listen), ", ")},
+		{Name: "proxy", Say: "listening on " + strings.Join(texts(box.Proxy.Listen), ", ")},
+	}
+	if !store.Readable() {
+		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")
+	}
+	status := a.alerts.current.Load().Status()
+	alert := Check{Name: "alerts", Say: fmt.Sprintf("%d mails waiting", status.Queued)}
+	if !status.Ready() {
+		alert.Err = status.State
+	}
+	return append(checks, alert)
+}
+
+// storeSummary tells what is loaded and how old it is.
+func storeSummary(info categories.Info, now time.Time) string {
+	var newest time.Time
+	for _, s := range info.Sources {
+		if s.Date.After(newest) {
+			newest = s.Date
+		}
+	}
+	kind := fmt.Sprintf("%d lists", len(info.Sources))
+	if starterOnly(info) {
+		kind = "starter lists only"
+	}
+	return fmt.Sprintf("%s, %d names, newest of %s (%s), store %d built %s ago",
+		kind, info.Names, newest.Format("2 January 2006"), age(now.Sub(newest)), info.Version, age(now.Sub(info.Built)))
+}
+
+// age is a duration as people say it.
+func age(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d seconds", max(0, int(d.Seconds())))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// Welcome tells the person at the terminal what listens, which lists are loaded
+// and how old they are, and what to try.
+func (a *Appliance) Welcome() string {
+	cfg := a.config.Load()
+	box, info := cfg.Box, a.store.Load().Info()
+	var b strings.Builder
+	from := box.File
+	if from == "" {
+		from = "the sample school in the binary (no --config was given)"
+	}
+	fmt.Fprintf(&b, "Schoolgate is filtering, configured by %s\n", from)
+	fmt.Fprintf(&b, "  DNS      %s (UDP and TCP)\n", strings.Join(texts(box.DNS.Listen), ", "))
+	fmt.Fprintf(&b, "  proxy    %s (HTTP and CONNECT)\n", strings.Join(texts(box.Proxy.Listen), ", "))
+	fmt.Fprintf(&b, "  health   http://%s/readyz, /healthz, /metrics\n", strings.Join(texts(box.Metrics.Listen), ", "))
+	fmt.Fprintf(&b, "  data     %s\n", box.Data)
+	fmt.Fprintf(&b, "  lists    %s\n", storeSummary(info, time.Now()))
+	for _, s := range info.Sources {
+		fmt.Fprintf(&b, "           %-28s %8d entries, %s old\n", s.Name, s.Entries, age(time.Since(s.Date)))
+	}
+	if starterOnly(info) {
+		b.WriteString("           These are STARTER LISTS: a few well-known names of each category, and invented\n" +
+			"           mandatory entries. They show how the filter works and protect nobody. Build real\n" +
+			"           ones with: schoolgate lists build --feeds FILE\n")
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(&b, "  note     %s\n", w.Error())
+	}
+	if len(box.DNS.Listen) > 0 && len(box.Proxy.Listen) > 0 {
+		dns, proxy := box.DNS.Listen[0], box.Proxy.Listen[0]
+		fmt.Fprintf(&b, "Try, in another terminal:\n"+
+			"  bin/schoolgate check --as ks2 www.roblox.com\n"+
+			"  dig @%s -p %d www.roblox.com\n"+
+			"  curl -i -x http://%s http://www.roblox.com/\n", dns.Addr(), dns.Port(), proxy)
+	}
+	return b.String()
+}

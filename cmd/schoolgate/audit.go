@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"schoolgate/appliance"
+	"schoolgate/audit"
+	"schoolgate/policy"
+)
+
+type auditCmd struct {
+	Search auditSearchCmd `cmd:"" help:"Find events and print them, the newest last."`
+	Verify auditVerifyCmd `cmd:"" help:"Check that nothing was altered, removed, reordered or torn."`
+	Export auditExportCmd `cmd:"" help:"Write events for a spreadsheet or a program."`
+}
+
+// auditQuery is what search and export can be narrowed by.
+type auditQuery struct {
+	configFlag
+	Dir      string   `help:"Journal folder (default: that of the configuration)." placeholder:"DIR"`
+	From     string   `help:"First moment, e.g. 2026-11-24T09:00, 09:00 (today) or 2h (ago)." placeholder:"TIME"`
+	To       string   `help:"End, not included; written as --from." placeholder:"TIME"`
+	Client   string   `help:"Address or range of addresses." placeholder:"ADDR"`
+	Device   string   `help:"Name in the device register."`
+	Group    string   `help:"Group of the policy."`
+	Profile  string   `help:"Profile of the policy."`
+	Host     string   `help:"Host, and everything below it."`
+	Category string   `help:"Category ID."`
+	Verdict  []string `help:"block, warn or allow; several with commas."`
+	Flagged  bool     `help:"Only what a person must hear of."`
+	Text     string   `help:"Words somewhere in host, path, device, rule or finding."`
+	Limit    int      `help:"At most so many events; 0 for all."`
+}
+
+// journal is the folder asked for and the query, checked.
+func (c *auditQuery) journal(s *session) (audit.Dir, audit.Query, *time.Location, error) {
+	cfg, err := c.load(s)
+	if err != nil {
+		return audit.Dir{}, audit.Query{}, nil, err
+	}
+	dir, loc := appliance.Journal(cfg), cfg.School.Policy.Timetable.Location
+	if c.Dir != "" {
+		dir = audit.Dir{Path: c.Dir}
+	}
+	if _, err := os.Stat(dir.Path); err != nil {
+		return dir, audit.Query{}, loc, fmt.Errorf("no journal: %w (has the appliance run with this data directory?)", err)
+	}
+	q, err := c.query(loc)
+	return dir, q, loc, err
+}
+
+func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
+	q = audit.Query{
+		Client: c.Client, Device: c.Device, Group: c.Group, Profile: c.Profile, Host: c.Host,
+		Flagged: c.Flagged, Text: c.Text, Limit: c.Limit,
+	}
+	var errs []error
+	moment := func(flag, text string) time.Time {
+		if text == "" {
+			return time.Time{}
+		}
+		if ago, err := time.ParseDuration(text); err == nil {
+			return time.Now().Add(-ago)
+		}
+		t, err := parseMoment(text, time.Now(), loc)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: bad moment %q: want 2026-11-24T09:00, 09:00 or 2h", flag, text))
+		}
+		return t
+	}
+	q.From, q.To = moment("--from", c.From), moment("--to", c.To)
+	if c.Category != "" {
+		category, ok := policy.ParseCategory(c.Category)
+		if !ok {
+			errs = append(errs, fmt.Errorf("--category: unknown category %q", c.Category))
+		}
+		q.Category = category
+	}
+	for _, word := range c.Verdict {
+		verdict, ok := policy.ParseVerdict(word)
+		if !ok {
+			errs = append(errs, fmt.Errorf("--verdict: unknown verdict %q: want block, warn or allow", word))
+		}
+		q.Verdicts = append(q.Verdicts, verdict)
+	}
+	return q, errors.Join(errs...)
+}
+
+type auditSearchCmd struct {
+	auditQuery
+	Newest bool `help:"The newest first."`
+	Width  int  `help:"Columns of the terminal." default:"160" env:"COLUMNS"`
+}
+
+// Run prints the events asked for. Stretches that cannot be read are told at
+// the end and make the command fail.
+func (c *auditSearchCmd) Run(s *session) error {
+	dir, q, loc, err := c.journal(s)
+	if err != nil {
+		return err
+	}
+	q.Newest = c.Newest
+	table := audit.NewTable(c.Width)
+	table.Location = loc
+	out := bufio.NewWriter(s.stdout)
+	fmt.Fprintln(out, table.Head())
+	var found int
+	var gaps []error
+	for e, err := range dir.Search(s.ctx, q) {
+		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
+			gaps = append(gaps, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		found++
+		fmt.Fprintln(out, table.Line(&e))
+	}
+	fmt.Fprintf(out, "%d events\n", found)
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return errors.Join(gaps...)
+}
+
+type auditExportCmd struct {
+	auditQuery
+	Format string `help:"${enum}." enum:"csv,json" default:"csv"`
+	IDs    bool   `name:"ids" help:"Only the event ids, one a line."`
+}
+
+// Run writes the events asked for to standard output.
+func (c *auditExportCmd) Run(s *session) error {
+	dir, q, _, err := c.journal(s)
+	if err != nil {
+		return err
+	}
+	format := audit.Format(c.Format)
+	if c.IDs {
+		format = audit.IDs
+	}
+	_, err = dir.Export(s.ctx, s.stdout, format, q)
+	return err
+}
+
+type auditVerifyCmd struct {
+	configFlag
+	Dir  string   `help:"Journal folder (default: that of the configuration)." placeholder:"DIR"`
+	Head []string `help:"A head kept elsewhere, as printed by an earlier verify." placeholder:"LINE"`
+}
+
+// Run checks the whole journal and says where it is not as it was written.
+func (c *auditVerifyCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	dir := appliance.Journal(cfg)
+	if c.Dir != "" {
+		dir = audit.Dir{Path: c.Dir}
+	}
+	var options audit.VerifyOptions
+	for _, line := range c.Head {
+		head, err := audit.ParseHead(line)
+		if err != nil {
+			return fmt.Errorf("--head: %w", err)
+		}
+		options.Heads = append(options.Heads, head)
+	}
+	report, err := dir.Verify(s.ctx, options)
+	if err != nil {
+		return err
+	}
+	return printReport(s, &report)
+}
+
+func printReport(s *session, r *audit.Report) error {
+	fmt.Fprintf(s.stdout, "%d events in %d segments", r.Events, r.Segments)
+	if r.Events > 0 {
+		fmt.Fprintf(s.stdout, ", %s to %s", r.First, r.Last)
+	}
+	if r.Live {
+		fmt.Fprint(s.stdout, "; the appliance is writing")
+	}
+	fmt.Fprintf(s.stdout, "\nhead: %s\n", r.Head)
+	for _, note := range r.Notes {
+		fmt.Fprintln(s.stdout, "note:", note)
+	}
+	if r.Unopened > 0 {
+		fmt.Fprintf(s.stdout, "note: %d events could not be opened, for want of their key; the chain around them holds\n", r.Unopened)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(s.stdout, "PROBLEM:", p)
+	}
+	if !r.OK() {
+		return fmt.Errorf("%w in the journal: %d", errProblem, len(r.Problems))
+	}
+	_, err := fmt.Fprintln(s.stdout, "verified: every record is as it was written")
+	return err
+}
