@@ -14,8 +14,8 @@ import (
 // theme within one quiet period. It names the client for the DSL on the box; no
 // mail is written from those fields.
 type Alert struct {
-	// ID is the event that opened it. A state built again from the journal gives
-	// the same alerts the same references.
+	// ID is the number of the event that opened it. A state built again from the
+	// journal gives the same alerts the same references.
 	ID       policy.EventID `json:"id"`
 	Severity uint8          `json:"severity"` // the gravest of its events
 	Theme    string         `json:"theme"`

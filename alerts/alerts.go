@@ -34,7 +34,8 @@ import (
 )
 
 // Source is the journal: events after a number, in order, waiting for new ones
-// until ctx is done.
+// until ctx is done. It yields only what is on disk. An error within the sequence
+// is a stretch that cannot be read; what comes behind it is read on.
 type Source interface {
 	Follow(ctx context.Context, after policy.EventID) iter.Seq2[policy.Event, error]
 }
@@ -72,6 +73,7 @@ const (
 type Config struct {
 	Dir      string // holds alerts.db and alerts.json
 	Source   Source
+	Ahead    error  // what Source yields for a cursor it never reached: the journal was lost or replaced; may be nil
 	Mailer   Mailer // nil: alerts are kept and listed, and wait for one
 	Routes   Routes
 	Console  string         // the console's address, e.g. https://schoolgate.example; "" before there is one

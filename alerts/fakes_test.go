@@ -21,7 +21,10 @@ type journal struct {
 	events []policy.Event
 	more   chan struct{}
 	broken int // how many times Follow still fails
+	gap    policy.EventID
 }
+
+var errAhead = errors.New("cursor is ahead of the journal")
 
 func (j *journal) add(evs ...policy.Event) {
 	j.mu.Lock()
@@ -46,6 +49,9 @@ func (j *journal) next(after policy.EventID) (ev policy.Event, ok bool, wait cha
 		j.broken--
 		return ev, false, nil, errors.New("segment cannot be read")
 	}
+	if int(after) > len(j.events) {
+		return ev, false, nil, errAhead
+	}
 	if int(after) < len(j.events) {
 		return j.events[after], true, nil, nil
 	}
@@ -65,7 +71,10 @@ func (j *journal) Follow(ctx context.Context, after policy.EventID) iter.Seq2[po
 				return
 			case ok:
 				after = ev.ID
-				if !yield(ev, nil) {
+				if ev.ID == j.gap {
+					ev, err = policy.Event{}, errors.New("event cannot be read")
+				}
+				if !yield(ev, err) {
 					return
 				}
 			default:

@@ -71,7 +71,12 @@ func (t *tx) take(ev *policy.Event) error {
 		}
 		return t.putAlert(a)
 	}
+	base, err := t.base()
+	if err != nil {
+		return err
+	}
 	a = newAlert(ev, shared, t.now.Add(t.cfg.Quiet))
+	a.ID += policy.EventID(base)
 	t.opened = append(t.opened, a.Severity)
 	t.openCount++
 	if err := t.put(bucketOpen, []byte(k), uint64(a.ID)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"schoolgate/policy"
@@ -36,29 +37,55 @@ func (s *Service) read(ctx context.Context, items chan<- item) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.metrics.sourceErrors.Inc()
+		s.log.Warn("journal not followed for alerts, trying again", "err", err)
+		if s.cfg.Ahead != nil && errors.Is(err, s.cfg.Ahead) && after == from {
+			after = s.startOver(after)
+		}
 		if after != from {
 			tries = 0
 		}
-		s.metrics.sourceErrors.Inc()
-		s.log.Warn("journal not followed for alerts, trying again", "err", err)
 		pause(ctx, jitter(tries, time.Second, time.Minute))
 	}
 }
 
+// startOver begins a journal that took the place of a lost one. To go on behind
+// a number it reaches in a year would be silence till then.
+func (s *Service) startOver(after policy.EventID) policy.EventID {
+	if err := s.ledger.restart(); err != nil {
+		s.stateTrouble("cursor of alerts not set back", err)
+		return after
+	}
+	s.log.Error("the journal was lost or replaced: alerts read the new one from its beginning", "cursor", after.String())
+	return 0
+}
+
 var errEnded = errors.New("the journal ended")
+
+// maxGaps bounds the errors in a row within one sequence, lest a source that only
+// fails keep the processor busy.
+const maxGaps = 1000
 
 func (s *Service) follow(ctx context.Context, after policy.EventID, items chan<- item) (policy.EventID, error) {
 	marked := after
+	gaps, ended := 0, errEnded
 	for ev, err := range s.cfg.Source.Follow(ctx, after) {
 		if err != nil {
-			return after, err
+			s.log.Error("part of the journal cannot be read; flagged events in it raise no alert", "err", err)
+			s.metrics.sourceErrors.Inc()
+			ended = err
+			if gaps++; gaps == maxGaps {
+				break
+			}
+			continue
 		}
+		gaps = 0
 		if ev.ID <= after {
 			continue
 		}
 		it := item{upto: ev.ID}
 		if ev.Flagged() {
-			it.event = &ev
+			it.event = keepable(ev)
 		} else if ev.ID-marked < cursorEvery {
 			after = ev.ID
 			continue
@@ -70,7 +97,17 @@ func (s *Service) follow(ctx context.Context, after policy.EventID, items chan<-
 			return after, ctx.Err()
 		}
 	}
-	return after, errEnded
+	return after, ended
+}
+
+// keepable is the event with strings of its own: the journal's share the memory
+// of a whole frame.
+func keepable(ev policy.Event) *policy.Event {
+	ev.Client, ev.Device = strings.Clone(ev.Client), strings.Clone(ev.Device)
+	return &policy.Event{
+		ID: ev.ID, Time: ev.Time, Client: ev.Client, Device: ev.Device, Pupil: ev.Pupil,
+		Reason: ev.Reason, Category: ev.Category, Severity: ev.Severity,
+	}
 }
 
 // keep writes what the reader brings and does what time asks for. It alone

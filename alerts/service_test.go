@@ -377,6 +377,46 @@ func TestBrokenSourceIsFollowedAgain(t *testing.T) {
 	})
 }
 
+// A stretch of the journal that cannot be read is passed over, loudly.
+func TestGapInTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		b.gap = 2
+		b.start()
+		b.add(attempt("a"), attempt("b"), attempt("c"))
+		synctest.Wait()
+		b.wantMails(
+			toDSL+"Schoolgate alert AL-1: severity 3, please review",
+			toDSL+"Schoolgate alert AL-3: severity 3, please review")
+		b.stop()
+		if !strings.Contains(b.log.String(), "part of the journal cannot be read") {
+			t.Error("the gap was not logged")
+		}
+	})
+}
+
+// A journal that was lost and begun anew is read from its beginning, and no
+// reference is given twice.
+func TestJournalReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		b.cfg.Ahead = errAhead
+		b.start()
+		b.add(attempt("a"), attempt("b"))
+		time.Sleep(time.Hour)
+		b.stop()
+		b.events = nil
+		b.add(attempt("a"))
+		b.start()
+		time.Sleep(time.Hour)
+		b.wantMails(
+			toDSL+"Schoolgate alert AL-1: severity 3, please review",
+			toDSL+"Schoolgate alert AL-2: severity 3, please review",
+			toDSL+"Schoolgate alert AL-3: severity 3, please review")
+		b.stop()
+	})
+}
+
 // A slow server holds up nothing but its own mail: the journal is read on.
 func TestSlowServerDoesNotHoldUpTheJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"schoolgate/policy"
 )
 
-var seeds = flag.Uint64("seeds", 10, "how many histories TestSimulation plays")
+var seeds = flag.Uint64("seeds", 6, "how many histories TestSimulation plays")
 
 var errPower = errors.New("power cut")
 
@@ -27,6 +27,7 @@ type simulation struct {
 	copies    map[string]int    // how often
 	ambiguous map[string]int    // how often the sender could not know it was taken
 	told      map[policy.EventID]int
+	names     map[uint64]string // mail in the outbox → the Message-ID it was first sent under
 }
 
 func (s *simulation) chance(n int) bool { return s.rng.IntN(n) == 0 }
@@ -135,6 +136,10 @@ func (s *simulation) sendOne() error {
 		return errPower // before a byte was sent
 	}
 	msg := s.s.message(m)
+	if was, ok := s.names[m.ID]; ok && was != msg.ID {
+		s.t.Errorf("mail %d sent as %s, then as %s", m.ID, was, msg.ID)
+	}
+	s.names[m.ID] = msg.ID
 	if err := s.server(msg); err != nil {
 		_, err := s.s.ledger.failed(m, troubleOf(err))
 		return err
@@ -254,7 +259,7 @@ func TestSimulation(t *testing.T) {
 			b.cfg.MaxQueued = 12
 			s := &simulation{
 				box: b, rng: rand.New(rand.NewPCG(seed, 1)), taken: map[string]string{}, copies: map[string]int{},
-				ambiguous: map[string]int{}, told: map[policy.EventID]int{},
+				ambiguous: map[string]int{}, told: map[policy.EventID]int{}, names: map[uint64]string{},
 			}
 			s.open()
 			s.arm()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"schoolgate/policy"
 )
@@ -19,7 +20,7 @@ import (
 // What is kept in alerts.db: one bucket each. Every value is JSON behind its
 // CRC-32C, so that a flipped bit is found and not believed.
 var (
-	bucketMeta    = []byte("meta")    // "format", "cursor"
+	bucketMeta    = []byte("meta")    // "format", "cursor", "base"
 	bucketAlerts  = []byte("alerts")  // alert ID → Alert
 	bucketOpen    = []byte("open")    // key(event) → ID of the alert whose quiet period runs
 	bucketMails   = []byte("mails")   // mail ID → Mail
@@ -95,6 +96,32 @@ func (t *tx) setCursor(id policy.EventID) error {
 	return t.put(bucketMeta, []byte("cursor"), uint64(id))
 }
 
+// base is what alerts add to the number of their first event; more than 0 once a
+// journal was lost and numbers its events from 1 again.
+func (t *tx) base() (n uint64, err error) {
+	_, err = t.get(bucketMeta, []byte("base"), &n)
+	return n, err
+}
+
+// restart reads a new journal from its beginning. References go on above those
+// given before, so none is given twice.
+func (l *ledger) restart() error {
+	return l.update(func(t *tx) error {
+		base, err := t.base()
+		if err != nil {
+			return err
+		}
+		cursor, err := t.cursor()
+		if err != nil {
+			return err
+		}
+		if err := t.put(bucketMeta, []byte("base"), base+uint64(cursor)); err != nil {
+			return err
+		}
+		return t.setCursor(0)
+	})
+}
+
 func (t *tx) alert(id policy.EventID) (*Alert, error) {
 	var a Alert
 	ok, err := t.get(bucketAlerts, number(uint64(id)), &a)
@@ -155,7 +182,7 @@ func openLedger(cfg *Config) (*ledger, error) {
 	}
 	path := filepath.Join(cfg.Dir, "alerts.db")
 	l, err := openSound(cfg, path)
-	if err == nil || errors.Is(err, bbolt.ErrTimeout) || errors.Is(err, os.ErrPermission) || errors.Is(err, errFormat) {
+	if err == nil || errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, os.ErrPermission) || errors.Is(err, errFormat) {
 		return l, explainOpen(path, err)
 	}
 	aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405"))
@@ -173,7 +200,7 @@ func explainOpen(path string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("alerts: %s is in use by another process", path)
 	}
 	return fmt.Errorf("alerts: %s: %w", path, err)
