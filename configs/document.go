@@ -21,6 +21,8 @@ import (
 const (
 	maxFile  = 1 << 20
 	maxDepth = 16
+	// maxProblems are told of one file. Then reading it stops.
+	maxProblems = 200
 )
 
 // document is one YAML file while it is read. Problems gather in it.
@@ -33,8 +35,17 @@ type document struct {
 }
 
 func (d *document) problem(at policy.Pos, format string, args ...any) {
-	d.problems = append(d.problems, policy.Problem{Pos: at, Text: fmt.Sprintf(format, args...)})
+	d.add(policy.Problem{Pos: at, Text: fmt.Sprintf(format, args...)})
 }
+
+func (d *document) add(p policy.Problem) {
+	if !d.full() {
+		d.problems = append(d.problems, p)
+	}
+}
+
+// full reports whether enough has been found wrong.
+func (d *document) full() bool { return len(d.problems) == maxProblems }
 
 // clean reports whether no problem has come up since there were so many.
 func (d *document) clean(before int) bool { return len(d.problems) == before }
@@ -43,15 +54,22 @@ func (d *document) clean(before int) bool { return len(d.problems) == before }
 // of their places; those of other files (a list's CSV) follow.
 func (d *document) finish() []policy.Problem {
 	for _, check := range d.later {
-		check()
+		if !d.full() {
+			check()
+		}
 	}
+	full := d.full()
 	slices.SortStableFunc(d.problems, func(a, b policy.Problem) int {
 		if a.Pos.File != b.Pos.File {
 			return cmp.Compare(d.rank(a), d.rank(b))
 		}
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
-	return slices.CompactFunc(d.problems, func(a, b policy.Problem) bool { return a == b })
+	told := slices.Compact(d.problems)
+	if full {
+		told = append(told, policy.Problem{Pos: policy.Pos{File: d.file, Line: 1}, Text: "and perhaps more: mend these first"})
+	}
+	return told
 }
 
 func (d *document) rank(p policy.Problem) int {
@@ -274,7 +292,7 @@ func (v value) pairs(each func(key, val value)) {
 		return
 	}
 	seen := map[string]int{}
-	for i := 0; i+1 < len(v.node.Content); i += 2 {
+	for i := 0; i+1 < len(v.node.Content) && !v.d.full(); i += 2 {
 		key, val := v, v
 		key.node, val.node = v.node.Content[i], v.node.Content[i+1]
 		name, ok := key.text()
@@ -354,6 +372,9 @@ func (v value) each(read func(value)) {
 		return
 	}
 	for _, n := range v.node.Content {
+		if v.d.full() {
+			return
+		}
 		item := v
 		item.node = n
 		read(item)

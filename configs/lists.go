@@ -74,7 +74,9 @@ func (r *schoolReader) listFile(v value, stages []string) (rules []policy.HostRu
 	}
 	r.digest.Write(text)
 	rows, problems := readRows(name, text, "host", "path_prefix", "stages", "name")
-	r.d.problems = append(r.d.problems, problems...)
+	for _, p := range problems {
+		r.d.add(p)
+	}
 	for _, row := range rows {
 		if stages != nil && !meets(strings.Fields(row.get("stages")), stages) {
 			continue
