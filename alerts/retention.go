@@ -1,0 +1,97 @@
+package alerts
+
+import "fmt"
+
+// forget drops alerts past their retention and the oldest beyond the bound, never
+// one that is open or that a waiting mail speaks of. At the hard bound, which only
+// a flood that nobody is configured to hear of can reach, alerts that nobody was
+// told go too, and are counted; their events are in the journal all the same.
+func (t *tx) forget() (untold int, err error) {
+	if err := t.forgetDead(); err != nil {
+		return 0, err
+	}
+	closed, total, err := t.closedAlerts()
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range closed {
+		due := t.now.Sub(a.Last) > t.cfg.Keep
+		told := a.Waiting+a.Undelivered == 0
+		if !due && !(told && total > maxKept) && total <= maxKeptUntold {
+			continue
+		}
+		ok, err := t.drop(a)
+		if err != nil {
+			return untold, err
+		}
+		if ok {
+			total--
+		}
+		if ok && !told && !due {
+			untold++
+		}
+	}
+	return untold, nil
+}
+
+func (t *tx) closedAlerts() (closed []*Alert, total int, err error) {
+	err = t.Bucket(bucketAlerts).ForEach(func(k, v []byte) error {
+		a := new(Alert)
+		if err := decode(v, a); err != nil {
+			return fmt.Errorf("alert %x: %w", k, err)
+		}
+		total++
+		if a.Closed {
+			closed = append(closed, a)
+		}
+		return nil
+	})
+	return closed, total, err
+}
+
+// forgetDead drops mails that were given up and are past retention.
+func (t *tx) forgetDead() error {
+	list, err := t.mails()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !m.Dead || t.now.Sub(m.Queued) <= t.cfg.Keep {
+			continue
+		}
+		for _, id := range m.Alerts {
+			a, err := t.alert(id)
+			if err != nil {
+				return err
+			}
+			a.Undelivered--
+			if err := t.putAlert(a); err != nil {
+				return err
+			}
+		}
+		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop deletes an alert and what is owed of it; ok is false, and nothing is
+// done, where a mail in the outbox still speaks of it.
+func (t *tx) drop(a *Alert) (ok bool, err error) {
+	var owed [][]byte
+	for _, address := range append(t.cfg.Routes.everyone(), "") {
+		if t.isHeld(address, a.ID) {
+			owed = append(owed, heldKey(address, a.ID))
+		}
+	}
+	if a.Undelivered > 0 || a.Waiting > len(owed) {
+		return false, nil
+	}
+	for _, k := range owed {
+		if err := t.Bucket(bucketHeld).Delete(k); err != nil {
+			return false, err
+		}
+	}
+	return true, t.Bucket(bucketAlerts).Delete(number(uint64(a.ID)))
+}
