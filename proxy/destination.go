@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -47,13 +48,12 @@ type destinations struct {
 	own     atomic.Pointer[map[netip.Addr]bool] // the box's addresses, loopback apart
 }
 
-func newDestinations(allowed []netip.Prefix) *destinations {
+func newDestinations(allowed []netip.Prefix) (*destinations, error) {
 	d := &destinations{}
 	for _, p := range allowed {
 		d.allowed = append(d.allowed, p.Masked())
 	}
-	d.refresh()
-	return d
+	return d, d.refresh()
 }
 
 // refresh reads the box's own addresses anew. If they cannot be read the last
@@ -61,7 +61,7 @@ func newDestinations(allowed []netip.Prefix) *destinations {
 func (d *destinations) refresh() error {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return err
+		return fmt.Errorf("own addresses: %w", err)
 	}
 	own := map[netip.Addr]bool{}
 	for _, a := range addrs {

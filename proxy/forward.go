@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -89,12 +90,18 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response, error) {
 	x := exchangeOf(r)
 	resp, err := s.transport.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close() // nobody asked for it: upgrades go another way
+		err = errUnasked
+	}
 	if err != nil {
 		return s.failed(r, &x.outcome, err), nil
 	}
 	incoming(resp, x)
 	return resp, nil
 }
+
+var errUnasked = errors.New("origin switched protocols unasked")
 
 // incoming makes the origin's reply ours to send.
 func incoming(resp *http.Response, x *exchange) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime/debug"
+	"sync"
 
 	"schoolgate/policy"
 )
@@ -11,6 +12,10 @@ import (
 // ServeHTTP takes every request of the explicit door. A panic ends that request
 // and no other; it is counted and never becomes an allow (F26).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.serving.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.serving.leave()
 	if p := peerOf(r.Context()); p != nil {
 		p.asked.Add(1)
 	}
@@ -22,6 +27,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.goproxy.ServeHTTP(x.writer, r)
+}
+
+// serving counts handlers at work. net/http does not wait for one that took its
+// connection over, and nothing may outlive Run.
+type serving struct {
+	mu     sync.RWMutex
+	closed bool
+}
+
+func (s *serving) enter() bool {
+	s.mu.RLock()
+	if s.closed {
+		s.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (s *serving) leave() { s.mu.RUnlock() }
+
+// close lets no more in and returns once all have left.
+func (s *serving) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 }
 
 // closeExchange runs when the handler is over, well or not.

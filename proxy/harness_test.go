@@ -162,6 +162,9 @@ func newBox(t testing.TB, change func(*Config)) *box {
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
+		if n := b.server.gate.open; n != 0 {
+			t.Errorf("%d connections are still counted after Run", n)
+		}
 	})
 	t.Cleanup(b.stop)
 	return b

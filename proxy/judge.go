@@ -158,7 +158,10 @@ func (s *Server) record(e *policy.Event) error {
 	err := s.sink.Record(e)
 	if err != nil {
 		s.metrics.recordErrors.Inc()
-		s.log.Error("event not recorded, request refused", "err", err)
+		last, t := s.sayLost.Load(), now().Unix()
+		if t-last >= 10 && s.sayLost.CompareAndSwap(last, t) { // a full disk must not fill the log too
+			s.log.Error("event not recorded, request refused", "err", err)
+		}
 	}
 	return err
 }

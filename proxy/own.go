@@ -36,6 +36,10 @@ func pac(self net.Addr) string {
 // the person behind the browser is told why. The name is decided anew for that
 // client, so the page is the right one even if the lists have changed since.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+	if !s.serving.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.serving.leave()
 	if p := peerOf(r.Context()); p != nil {
 		p.asked.Add(1)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/elazarl/goproxy"
@@ -26,6 +27,7 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	limits   Limits
+	sayLost  atomic.Int64 // when the log last said that events are lost
 
 	connectPorts, httpPorts []uint16
 	destinations            *destinations
@@ -33,6 +35,12 @@ type Server struct {
 	transport               *http.Transport
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
+	serving                 serving
+
+	// life ends when the drain time is over: work of tunnels that no client
+	// waits for hangs on it.
+	life context.Context
+	end  context.CancelFunc
 
 	doors []door
 }
@@ -52,13 +60,17 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	d, err := newDestinations(cfg.AllowDestinations)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
 	s := &Server{
 		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
-		destinations: newDestinations(cfg.AllowDestinations),
-		gate:         newGate(cfg.Limits, m),
+		destinations: d, gate: newGate(cfg.Limits, m),
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
 	s.transport = s.newTransport()
 	s.goproxy = s.newGoproxy()
@@ -182,12 +194,14 @@ func (s *Server) drain() {
 		})
 	}
 	closing.Wait()
-	s.tunnels.wait(ctx)
+	s.serving.close()
+	s.tunnels.wait(ctx, s.end)
 	s.transport.CloseIdleConnections()
 }
 
 // Close gives the listeners of a Server back that will not be run.
 func (s *Server) Close() error {
+	s.end()
 	var err error
 	for _, d := range s.doors {
 		err = errors.Join(err, d.listener.Close())

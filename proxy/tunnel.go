@@ -161,7 +161,7 @@ func (tn *tunnel) admit(hello *sniff.Hello) bool {
 
 // redirect leaves the origin of the CONNECT host for the one of the server name.
 func (tn *tunnel) redirect(t target, o outcome) bool {
-	origin, err := tn.server.dial(context.Background(), o.route) // bounded by Limits.Dial
+	origin, err := tn.server.dial(tn.server.life, o.route)
 	if err != nil {
 		tn.server.metrics.dialFailed(err)
 		return false
@@ -172,7 +172,7 @@ func (tn *tunnel) redirect(t target, o outcome) bool {
 
 // judgeTunnel judges outside of an HTTP request; the look-up has its own bound.
 func (s *Server) judgeTunnel(t target) outcome {
-	return s.judge(context.Background(), t)
+	return s.judge(s.life, t)
 }
 
 // echFronts are the names that show in place of the encrypted one (4.5). Chrome
@@ -255,10 +255,12 @@ func (ts *tunnels) refuse() {
 	ts.closed = true
 }
 
-// wait gives the tunnels until ctx is done, closes what is left, and returns
-// when the last has ended.
-func (ts *tunnels) wait(ctx context.Context) {
+// wait gives the tunnels until ctx is done, then ends and closes what is left,
+// and returns when the last has gone.
+func (ts *tunnels) wait(ctx context.Context, end func()) {
+	defer end()
 	stop := context.AfterFunc(ctx, func() {
+		end()
 		for _, tn := range ts.list() {
 			tn.close()
 		}

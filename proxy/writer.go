@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -30,6 +31,10 @@ type promptWriter struct {
 
 const flushAfter = 500 * time.Microsecond
 
+// takenOver is how long a connection taken over may take until somebody sets
+// deadlines of their own.
+const takenOver = 10 * time.Second
+
 func newPromptWriter(w http.ResponseWriter, idle time.Duration) *promptWriter {
 	return &promptWriter{ResponseWriter: w, control: http.NewResponseController(w), idle: idle}
 }
@@ -53,6 +58,29 @@ func (w *promptWriter) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	w.arm()
 	return n, err
+}
+
+// ReadFrom copies a body through a pooled buffer.
+func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
+	buf := relayBuffers.Get().(*[32 << 10]byte)
+	defer relayBuffers.Put(buf)
+	var total int64
+	for {
+		n, err := src.Read(buf[:])
+		if n > 0 {
+			wrote, werr := w.Write(buf[:n])
+			total += int64(wrote)
+			if werr != nil {
+				return total, werr
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 // Flush sends everything now.
@@ -125,7 +153,7 @@ func (w *promptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		w.early = append([]byte(nil), buffered...)
 	}
 	w.hijacked, _ = conn.(*peer)
-	if err := conn.SetDeadline(now().Add(w.idle)); err != nil {
+	if err := conn.SetDeadline(now().Add(min(w.idle, takenOver))); err != nil {
 		conn.Close()
 		return nil, nil, err
 	}
