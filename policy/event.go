@@ -83,11 +83,17 @@ func (e *Event) Flagged() bool { return e.Severity > 0 }
 // A mandatory hit keeps no host and no path: the box must not be able to print
 // its list (F2, privacy 8). A help-line keeps nothing of the person (F10).
 func (r Ruling) Event(q Request) Event {
+	return r.EventOf(q, clientText(q.Client), r.Rule.String())
+}
+
+// EventOf is Event for a door that answers so many requests that it keeps the
+// texts of clients and rules it has written before.
+func (r Ruling) EventOf(q Request, client, rule string) Event {
 	e := Event{
 		Time: q.Time, Door: q.Door,
-		Client: clientText(q.Client), Device: r.Client.Device, Group: r.Client.Group,
+		Client: client, Device: r.Client.Device, Group: r.Client.Group,
 		Profile: r.ProfileName(), Pupil: r.Band().Pupil(),
-		Verdict: r.Verdict, Reason: r.Reason, Category: r.Category, Rule: r.Rule.String(),
+		Verdict: r.Verdict, Reason: r.Reason, Category: r.Category, Rule: rule,
 		Severity: r.Severity, PolicyVersion: r.PolicyVersion, StoreVersion: r.StoreVersion,
 	}
 	if r.Reason == ReasonMandatory {
