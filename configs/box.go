@@ -23,6 +23,7 @@ func defaultBox() Box {
 			Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
 			CacheSize: 50_000,
 			EDEText:   "blocked by the school's internet filter",
+			system:    true,
 		},
 		Proxy: Proxy{
 			Listen: addrPorts("127.0.0.1:3128"), ConnectPorts: []uint16{443},
@@ -48,37 +49,11 @@ func addrPorts(s string) []netip.AddrPort { return []netip.AddrPort{netip.MustPa
 // readBox walks schoolgate.yaml.
 func (l *loader) readBox(v value) Box {
 	b := defaultBox()
-	system := true // the resolvers of the operating system, unless some are named
 	v.fields(map[string]func(value){
 		"policy": one(&b.Policy, fileName),
 		"data":   one(&b.Data, fileName),
-		"dns": func(v value) {
-			v.fields(map[string]func(value){
-				"listen": many(&b.DNS.Listen, listener),
-				"upstreams": func(v value) {
-					system = false
-					v.each(func(v value) { l.upstream(v, &b.DNS, &system) })
-				},
-				"networks": many(&b.DNS.Networks, network),
-				"block": func(v value) {
-					v.fields(map[string]func(value){
-						"answer":    one(&b.DNS.Answer, choice("answer", Sinkhole, NXDOMAIN, Refused)),
-						"addresses": many(&b.DNS.Addresses, address),
-						"ede_text":  one(&b.DNS.EDEText, words),
-					})
-				},
-				"cache": one(&b.DNS.CacheSize, number(0, 5_000_000)),
-			})
-		},
-		"proxy": func(v value) {
-			v.fields(map[string]func(value){
-				"listen":             many(&b.Proxy.Listen, listener),
-				"connect_ports":      many(&b.Proxy.ConnectPorts, portNumber),
-				"allow_destinations": many(&b.Proxy.AllowDestinations, network),
-				"max_connections":    one(&b.Proxy.MaxConnections, number(1, 1_000_000)),
-				"max_per_client":     one(&b.Proxy.MaxPerClient, number(1, 1_000_000)),
-			})
-		},
+		"dns":    func(v value) { l.readDNS(v, &b.DNS) },
+		"proxy":  func(v value) { readProxy(v, &b.Proxy) },
 		"metrics": func(v value) {
 			v.fields(map[string]func(value){"listen": many(&b.Metrics.Listen, listener)})
 		},
@@ -108,15 +83,44 @@ func (l *loader) readBox(v value) Box {
 	if len(v.d.problems) == 0 {
 		l.checkBox(v, &b)
 	}
-	if system {
+	if b.DNS.system {
 		l.systemUpstreams(v, &b.DNS)
 	}
 	return b
 }
 
-func (l *loader) upstream(v value, dns *DNS, system *bool) {
+func (l *loader) readDNS(v value, dns *DNS) {
+	v.fields(map[string]func(value){
+		"listen": many(&dns.Listen, listener),
+		"upstreams": func(v value) {
+			dns.system = false
+			v.each(func(v value) { l.upstream(v, dns) })
+		},
+		"networks": many(&dns.Networks, network),
+		"block": func(v value) {
+			v.fields(map[string]func(value){
+				"answer":    one(&dns.Answer, choice("answer", Sinkhole, NXDOMAIN, Refused)),
+				"addresses": many(&dns.Addresses, address),
+				"ede_text":  one(&dns.EDEText, words),
+			})
+		},
+		"cache": one(&dns.CacheSize, number(0, 5_000_000)),
+	})
+}
+
+func readProxy(v value, p *Proxy) {
+	v.fields(map[string]func(value){
+		"listen":             many(&p.Listen, listener),
+		"connect_ports":      many(&p.ConnectPorts, portNumber),
+		"allow_destinations": many(&p.AllowDestinations, network),
+		"max_connections":    one(&p.MaxConnections, number(1, 1_000_000)),
+		"max_per_client":     one(&p.MaxPerClient, number(1, 1_000_000)),
+	})
+}
+
+func (l *loader) upstream(v value, dns *DNS) {
 	if v.isText() && v.node.Value == "system" {
-		*system = true
+		dns.system = true
 	} else if up, ok := read(v, upstream); ok {
 		dns.Upstreams = append(dns.Upstreams, up)
 	}

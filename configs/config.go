@@ -42,6 +42,8 @@ type DNS struct {
 	Addresses []netip.Addr // the sinkhole, at most one of each family
 	CacheSize int          // answers kept
 	EDEText   string       // what a refused client's resolver may show; "" for none
+
+	system bool // the operating system's resolvers are wanted, too
 }
 
 // BlockAnswer is how a blocked name is answered.
