@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -284,5 +286,51 @@ func TestClientsKeptApart(t *testing.T) {
 		if why := <-failed; why != "" {
 			t.Error(why)
 		}
+	}
+}
+
+// TestGoproxysDefaultsAreOff: G1-G3. What goproxy brings of its own would
+// tunnel, skip verification or sign with a public key.
+func TestGoproxysDefaultsAreOff(t *testing.T) {
+	b := newBox(t, nil)
+	g := b.server.goproxy
+	if _, err := g.ConnectDial("tcp", "127.0.0.1:1"); err != errNoRoute || g.ConnectDialWithReq != nil {
+		t.Errorf("goproxy's dialler reaches out: %v", err)
+	}
+	if g.Tr != b.server.transport || g.Tr.TLSClientConfig.MinVersion < tls.VersionTLS12 {
+		t.Error("goproxy has a transport of its own")
+	}
+	if _, err := g.Tr.DialContext(t.Context(), "tcp", "127.0.0.1:1"); err != errNoRoute {
+		t.Errorf("the transport dials without a checked route: %v", err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"InsecureSkipVerify", "GoproxyCa", "OkConnect", "MitmConnect", "ProxyFromEnvironment"} {
+			if strings.Contains(string(source), word) {
+				t.Errorf("%s uses %s", f, word)
+			}
+		}
+	}
+}
+
+// TestUnaskedSwitch: an origin that switches protocols when nobody asked gets
+// an error page, and holds nothing open.
+func TestUnaskedSwitch(t *testing.T) {
+	port := rawOrigin(t, func(conn net.Conn) {
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+	})
+	b := newBox(t, nil)
+	if resp, _ := b.get("http://open.test:" + port + "/"); resp.StatusCode != 502 {
+		t.Errorf("status %d, want 502", resp.StatusCode)
 	}
 }
