@@ -121,11 +121,11 @@ func failNth(t *testing.T, n int, fault error, lasting bool) (calls int) {
 		}
 		return nil
 	}
-	opts := Options{SegmentSize: 1000, disk: d}
+	opts := Options{SegmentSize: 800, disk: d}
 	a := newAcked()
 	j, err := Open(dir, opts)
 	if err == nil {
-		workload(t, j, a, 16, 0)
+		workload(t, j, a, 12, 0)
 		d.mu.Lock()
 		calls = d.calls
 		d.fail = func(int, string) error { return nil }

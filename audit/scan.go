@@ -52,7 +52,7 @@ type scanner struct {
 	off int64 // of buf in the file
 }
 
-const windowSize = 128 << 10
+const windowSize = 64 << 10
 
 // bytes gives n bytes at off. At the end of the file it gives fewer, with
 // io.EOF if none.

@@ -87,7 +87,7 @@ func TestVerifyWhole(t *testing.T) {
 
 // T12: every flipped bit is found, and the place told is in the very frame.
 func TestVerifyFlippedBit(t *testing.T) {
-	whole := sample(t, 900, 14)
+	whole := sample(t, 600, 8)
 	firsts, err := segments(whole)
 	if err != nil {
 		t.Fatal(err)
