@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"schoolgate/alerts"
+	"schoolgate/audit"
 	"schoolgate/configs"
 )
 
@@ -65,7 +66,7 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 	}
 	registry := prometheus.NewRegistry()
 	c := alerts.Config{
-		Dir: filepath.Join(cfg.Box.Data, alertsDir), Source: a.journal, Routes: alertRoutes(cfg),
+		Dir: filepath.Join(cfg.Box.Data, alertsDir), Source: a.journal, Ahead: audit.ErrAhead, Routes: alertRoutes(cfg),
 		Console: cfg.Box.Console.URL, Location: cfg.School.Policy.Timetable.Location,
 		Quiet: cfg.School.Alerts.Quiet, Log: a.log, Registerer: registry,
 	}

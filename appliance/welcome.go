@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"schoolgate/alerts"
 	"schoolgate/categories"
 )
 
@@ -32,12 +33,30 @@ func (a *Appliance) Checks() []Check {
 	if !store.Readable() {
 		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")
 	}
-	status := a.alerts.current.Load().Status()
-	alert := Check{Name: "alerts", Say: fmt.Sprintf("%d mails waiting", status.Queued)}
-	if !status.Ready() {
-		alert.Err = status.State
+	return append(checks, alertCheck(a.alerts.current.Load().Status()))
+}
+
+// lateMail is how long a mail may wait before the operator is told.
+const lateMail = time.Hour
+
+// alertCheck says how the telling stands. Mail trouble does not make the box
+// unready (fault F13): alerts are late and not lost.
+func alertCheck(s alerts.Status) Check {
+	say := []string{fmt.Sprintf("%d mails waiting", s.Queued)}
+	if s.Oldest > lateMail {
+		say = append(say, "the oldest for "+age(s.Oldest)+": "+string(s.Trouble))
 	}
-	return append(checks, alert)
+	if s.Unaddressed > 0 {
+		say = append(say, fmt.Sprintf("%d alerts that nobody is configured to hear of", s.Unaddressed))
+	}
+	if s.Dead > 0 {
+		say = append(say, fmt.Sprintf("%d mails given up", s.Dead))
+	}
+	c := Check{Name: "alerts", Say: strings.Join(say, "; ")}
+	if !s.Ready() {
+		c.Err = s.State
+	}
+	return c
 }
 
 // storeSummary tells what is loaded and how old it is.
