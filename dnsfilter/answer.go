@@ -2,6 +2,7 @@ package dnsfilter
 
 import (
 	"net/netip"
+	"sync"
 
 	"github.com/miekg/dns"
 
@@ -166,9 +167,42 @@ func (s *Server) composeSafe(j *job) {
 }
 
 // describe makes the event of a finished job.
-func (j *job) describe() {
-	j.event = j.ruling.Event(j.request)
+func (s *Server) describe(j *job) {
+	j.event = j.ruling.EventOf(j.request, j.guest.text, s.rules.text(j.ruling.Rule))
 	j.event.Method = typeName(j.q.qtype)
 	j.event.Status = j.msg.rcode
-	j.event.Finding = j.finding
+	if j.finding != "" {
+		j.event.Finding = j.finding
+	}
+}
+
+// ruleTexts are the places of rules as events write them. A policy has few; the
+// table starts afresh when it has seen many.
+type ruleTexts struct {
+	mu    sync.RWMutex
+	texts map[policy.Pos]string
+}
+
+const maxRuleTexts = 4096
+
+func newRuleTexts() *ruleTexts { return &ruleTexts{texts: make(map[policy.Pos]string)} }
+
+func (r *ruleTexts) text(p policy.Pos) string {
+	if p.IsZero() {
+		return ""
+	}
+	r.mu.RLock()
+	text, ok := r.texts[p]
+	r.mu.RUnlock()
+	if ok {
+		return text
+	}
+	text = p.String()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.texts) >= maxRuleTexts {
+		clear(r.texts)
+	}
+	r.texts[p] = text
+	return text
 }

@@ -18,6 +18,9 @@ type job struct {
 	control []byte // what the kernel said of the packet, given back with the answer
 	peer    netip.AddrPort
 
+	sockaddr sockaddr // peer, as the kernel wrote it
+	nameLen  uint32
+
 	q      query
 	from   netip.Addr // of peer, as the policy knows clients
 	stream bool       // TCP: nothing is truncated

@@ -23,10 +23,13 @@ type Server struct {
 	resolver *upstream.Resolver
 	metrics  *metrics
 	names    *names
-	locals   locals
-	guests   *guests
-	clients  networks
-	strays   *rate.Limiter // answers to outsiders
+	rules    *ruleTexts
+
+	batchSink batchSink // the sink, if it takes batches
+	locals    locals
+	guests    *guests
+	clients   networks
+	strays    *rate.Limiter // answers to outsiders
 
 	blockedTTL, answerTTL uint32
 
@@ -52,12 +55,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, resolver: resolver,
-		names: newNames(rememberNames), locals: newLocals(resolver.HasZone),
+		names: newNames(rememberNames), rules: newRuleTexts(), locals: newLocals(resolver.HasZone),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
 		flying: make(chan struct{}, cfg.MaxInFlight),
 	}
+	s.batchSink, _ = cfg.Sink.(batchSink)
 	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
 	s.jobs.New = func() any { return newJob() }
 	for _, addr := range cfg.Listen {
@@ -193,7 +197,7 @@ func (s *Server) begin(ctx context.Context, j *job) (o outcome) {
 
 // described makes the event of a job whose answer is written.
 func (s *Server) described(j *job) outcome {
-	j.describe()
+	s.describe(j)
 	s.metrics.verdicts[j.ruling.Verdict].Inc()
 	s.metrics.types[classOf(j.q.qtype)].Inc()
 	s.metrics.rcode(j.msg.rcode)
@@ -261,10 +265,21 @@ func (s *Server) overloaded(j *job, send func(*job)) {
 // record puts the event into the journal; an answer whose event is not there
 // does not leave.
 func (s *Server) record(j *job) {
-	if err := s.cfg.Sink.Record(&j.event); err != nil {
+	if err := s.guarded(func() error { return s.cfg.Sink.Record(&j.event) }); err != nil {
 		s.unrecorded(j, err)
 	}
 	s.metrics.latency.Observe(time.Since(j.start).Seconds())
+}
+
+// guarded makes a panic of the sink an error like any other.
+func (s *Server) guarded(write func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.metrics.panics.Inc()
+			err = fmt.Errorf("the sink failed: %v", p)
+		}
+	}()
+	return write()
 }
 
 func (s *Server) unrecorded(j *job, err error) {

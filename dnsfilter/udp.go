@@ -2,7 +2,6 @@ package dnsfilter
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -84,39 +83,7 @@ func (p *packets) close() {
 	}
 }
 
-// servePackets answers what comes in at one socket.
-func (s *Server) servePackets(ctx context.Context, p *port) {
-	send := func(j *job) {
-		s.sendPacket(p, j)
-		s.putJob(j)
-	}
-	for {
-		j := s.getJob()
-		j.control = j.control[:controlLen]
-		n, nc, _, from, err := p.conn.ReadMsgUDPAddrPort(j.pkt[:maxPacket], j.control)
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			s.cfg.Log.Warn("packet not read", "err", err)
-			continue
-		}
-		j.pkt, j.control = j.pkt[:n], j.control[:nc]
-		j.peer, j.from, j.start = from, from.Addr().Unmap().WithZone(""), time.Now()
-		switch s.begin(ctx, j) {
-		case drop:
-			s.putJob(j)
-		case reply:
-			send(j)
-		case record:
-			s.record(j)
-			send(j)
-		case await:
-			s.await(ctx, j, send)
-		}
-	}
-}
-
+// sendPacket sends the answer to a packet that had to wait.
 func (s *Server) sendPacket(p *port, j *job) {
 	control := j.control
 	if !p.any {
