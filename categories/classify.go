@@ -112,9 +112,9 @@ func (s *Store) visitPaths(j *join, h policy.Host, path string, hostHash uint64,
 			continue
 		}
 		if c := s.class(n); start == 0 {
-			j.add(c.self, false)
+			j.addPage(c.self)
 		} else {
-			j.add(c.below, false)
+			j.addPage(c.below)
 		}
 	}
 }

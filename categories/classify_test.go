@@ -45,6 +45,8 @@ func TestClassify(t *testing.T) {
 		line{"public", "bad.video.example", policy.Malware, false},
 		line{"public", "worse.video.example", policy.Malware, false},
 		line{"second", "worse.video.example", policy.Malware, false},
+		line{"public", "video.example/gore", policy.Violence, false},
+		line{"curated", "video.example/class", policy.Education, false},
 		line{"curated", "kids.video.example", policy.Children, false},
 		line{"curated", "blogs.example", policy.WebHosting, false},
 		line{"public", "rude.blogs.example", policy.Pornography, false},
@@ -97,6 +99,8 @@ func TestClassify(t *testing.T) {
 		{"the mobile site is the site", "m.video.example", "streaming"},
 		{"one source below a curated name is not heard", "bad.video.example", "streaming"},
 		{"two are, and add", "worse.video.example", "malware streaming"},
+		{"one source is heard on a page", "video.example/gore/1", "streaming violence"},
+		{"a curated page says otherwise", "video.example/class/1", "education"},
 		{"a nearer curated entry says otherwise", "kids.video.example", "children"},
 		{"on a host of many users one source is heard", "rude.blogs.example", "pornography web_hosting"},
 		{"curated as nothing", "cleared.example", ""},
@@ -213,6 +217,14 @@ func TestReportCounts(t *testing.T) {
 	}
 	if r.Names != 3 || r.Indexed != 2 || r.Categories[policy.Gambling] != 2 || r.Version != 7 {
 		t.Errorf("Finish = %d names, %d indexed, %d gambling, version %d; want 3, 2, 2, 7", r.Names, r.Indexed, r.Categories[policy.Gambling], r.Version)
+	}
+	s, err := Open(b.path, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.release()
+	if diff := cmp.Diff(r.Info, s.Info()); diff != "" {
+		t.Errorf("Info (-built +opened):\n%s", diff)
 	}
 	if r.SuspectCount != 1 || r.Suspects[0].Host != "famous.example" {
 		t.Errorf("Finish: suspects %v, want famous.example", r.Suspects)

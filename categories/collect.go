@@ -2,6 +2,7 @@ package categories
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
@@ -26,6 +27,7 @@ type record struct {
 }
 
 const (
+	maxNames  = 1 << 24
 	chunkBits = 22
 	maxChunks = 1 << (32 - chunkBits)
 )
@@ -50,10 +52,14 @@ func (n *names) find(key []byte) *record {
 	return nil
 }
 
-// add makes a record of a key that find did not know; nil if the arena is full.
+// add makes a record of a key that find did not know; nil at the bound, sixteen
+// million keys or four gigabytes of them.
 func (n *names) add(key []byte) *record {
 	if 4*(len(n.records)+1) > 3*len(n.slots) {
 		n.grow()
+	}
+	if len(n.records) == maxNames {
+		return nil
 	}
 	at, ok := n.keep(key)
 	if !ok {
@@ -97,45 +103,52 @@ func (n *names) grow() {
 	}
 }
 
-// sort puts the records in order of their keys; after it find is of no use. The
-// first eight bytes settle most comparisons without touching the arena.
+// sort puts the records in order of their keys; after it find is of no use. What
+// the keys of a top-level domain share is compared once: a rank of three bytes,
+// and five bytes of what follows, settle most comparisons beside the record.
 func (n *names) sort() {
 	n.slots = nil
-	type ordered struct {
+	ranks := n.rankTops()
+	type place struct {
 		prefix uint64
-		record
+		id     uint32
 	}
-	// Skipping what every key of a group shares is what makes the prefix worth
-	// having, so names are first told apart by their top label.
-	groups := map[string][]ordered{}
-	for _, r := range n.records {
-		top, rest := splitTop(n.key(&r))
+	order := make([]place, len(n.records))
+	for i := range n.records {
+		top, rest := splitTop(n.key(&n.records[i]))
 		var p [8]byte
-		copy(p[:], rest)
-		groups[string(top)] = append(groups[string(top)], ordered{binary.BigEndian.Uint64(p[:]), r})
+		copy(p[3:], rest)
+		order[i] = place{ranks[string(top)]<<40 | binary.BigEndian.Uint64(p[:]), uint32(i)}
 	}
-	tops := make([]string, 0, len(groups))
-	for top := range groups {
-		tops = append(tops, top)
+	slices.SortFunc(order, func(a, b place) int {
+		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
+			return c
+		}
+		return bytes.Compare(n.key(&n.records[a.id]), n.key(&n.records[b.id]))
+	})
+	sorted := make([]record, len(order))
+	for i, p := range order {
+		sorted[i] = n.records[p.id]
+	}
+	n.records = sorted
+}
+
+// rankTops numbers the top labels in their order. There are fewer than 1<<24.
+func (n *names) rankTops() map[string]uint64 {
+	ranks := map[string]uint64{}
+	var tops []string
+	for i := range n.records {
+		top, _ := splitTop(n.key(&n.records[i]))
+		if _, known := ranks[string(top)]; !known {
+			ranks[string(top)] = 0
+			tops = append(tops, string(top))
+		}
 	}
 	slices.Sort(tops)
-	n.records = n.records[:0]
-	for _, top := range tops {
-		group := groups[top]
-		slices.SortFunc(group, func(a, b ordered) int {
-			if a.prefix != b.prefix {
-				if a.prefix < b.prefix {
-					return -1
-				}
-				return 1
-			}
-			return bytes.Compare(n.key(&a.record), n.key(&b.record))
-		})
-		for _, o := range group {
-			n.records = append(n.records, o.record)
-		}
-		delete(groups, top)
+	for i, top := range tops {
+		ranks[top] = uint64(i)
 	}
+	return ranks
 }
 
 // splitTop cuts a key after its first label, with the mark that ends it, so that

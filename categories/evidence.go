@@ -80,6 +80,9 @@ type Rules struct {
 // DefaultRules are explained, with their figures, in docs/decisions.
 func DefaultRules() Rules { return Rules{Threshold: 1, CleanExtra: 1, Strong: 2, Crowd: 3} }
 
+// rounding lets ten sources of a tenth weigh one.
+const rounding = 1e-9
+
 // finding is what became of one category of an entry.
 type finding struct {
 	category policy.Category
@@ -113,8 +116,8 @@ var manyUsers = policy.SetOf(policy.WebHosting, policy.SocialNetworks, policy.Fo
 // it. exact includes what was said of the very host only. It is pure: the same
 // evidence gives the same findings, at build and when a person asks why.
 func judge(pairs []pair, sources []Source, r Rules, exact bool) (findings []finding, v view) {
-	need, clean := r.Threshold, cleanWeight(pairs, sources)
-	need += min(clean, r.CleanExtra)
+	clean := cleanWeight(pairs, sources)
+	need := r.Threshold + min(clean, r.CleanExtra)
 	v.final = slices.ContainsFunc(pairs, func(p pair) bool {
 		s := sources[p.source()]
 		return (exact || !p.exact()) && s.Curated && !s.Clean && !s.Additive
@@ -127,7 +130,7 @@ func judge(pairs []pair, sources []Source, r Rules, exact bool) (findings []find
 			f.counted, f.why = true, "curated by hand"
 		case v.final:
 			f.why = "a curated source says otherwise"
-		case f.weight >= need:
+		case f.weight >= need-rounding:
 			f.counted, f.why = true, fmt.Sprintf("weight %.2g of %.2g needed", f.weight, need)
 		case clean > 0:
 			f.why = fmt.Sprintf("weight %.2g of %.2g needed, since the name has a clean record", f.weight, need)
@@ -136,7 +139,7 @@ func judge(pairs []pair, sources []Source, r Rules, exact bool) (findings []find
 		}
 		if f.counted {
 			v.counted = v.counted.With(c)
-			if f.curated || f.weight >= max(need, r.Strong) {
+			if f.curated || f.weight >= max(need, r.Strong)-rounding {
 				v.strong = v.strong.With(c)
 			}
 		}
@@ -217,6 +220,16 @@ func (j *join) add(v view, alias bool) {
 	case !alias: // m.youtube.com is youtube.com, whatever a list says of it
 		j.cats = j.cats.Union(v.strong)
 	}
+}
+
+// addPage adds what a URL entry says. It names one page, so that hearing a single
+// public source costs little even below a curated name.
+func (j *join) addPage(v view) {
+	if v.final {
+		j.cats = v.counted
+		return
+	}
+	j.cats = j.cats.Union(v.counted)
 }
 
 // aliases are first labels that name the same site as the host below them.

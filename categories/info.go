@@ -28,7 +28,7 @@ type SourceInfo struct {
 	Entries    int            // taken, each once
 	Duplicates int            // said twice, mirrors included
 	Folded     int            // mirrors folded into one name, of those seen
-	Refused    map[string]int `json:",omitempty"` // by reason
+	Refused    map[string]int // by reason
 }
 
 // header is what a store keeps of itself, as JSON.

@@ -75,7 +75,7 @@ func (s *Store) Lookup(h policy.Host, path string) (matches []Match) {
 	if f.MandatoryPaths != policy.Uncategorised {
 		matches = append(matches, Match{Category: f.MandatoryPaths, Mandatory: true, Why: "pages of this host; only the page can settle it"})
 	}
-	e := explainer{store: s, host: h}
+	e, path := explainer{store: s, host: h}, path[:min(len(path), MaxPath)]
 	for _, start := range suffixes(h) {
 		e.entry(start, "")
 		for i := 1; i <= len(path); i++ {
@@ -119,9 +119,12 @@ func (e *explainer) entry(start int, path string) {
 	}
 	findings, v := judge(pairs, e.store.sources, e.store.header.Rules, start == 0)
 	first, _, _ := strings.Cut(e.host.String()[start:], ".")
-	alias := path == "" && slices.Contains(aliases, first)
-	before := e.join
-	e.join.add(v, alias)
+	alias, before := slices.Contains(aliases, first), e.join
+	if path == "" {
+		e.join.add(v, alias)
+	} else {
+		e.join.addPage(v)
+	}
 	if v.final {
 		e.supersede(start)
 	}
@@ -132,7 +135,7 @@ func (e *explainer) entry(start int, path string) {
 	for _, f := range findings {
 		m := e.match(start, path, pairs, f, false)
 		m.Counted, m.Why = f.counted, f.why
-		if f.counted && !v.final && before.curated && !before.crowd && (alias || !v.strong.Has(f.category)) {
+		if path == "" && f.counted && !v.final && before.curated && !before.crowd && (alias || !v.strong.Has(f.category)) {
 			m.Counted, m.Why = false, f.why+", but a curated source speaks of the site above"
 		}
 		e.matches = append(e.matches, m)

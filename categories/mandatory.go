@@ -43,9 +43,7 @@ func LoadOrCreateKey(path string) ([]byte, error) {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
 	key = make([]byte, KeySize)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
+	rand.Read(key) // never fails: crypto/rand
 	if err := writeFile(path, key); err != nil {
 		if errors.Is(err, fs.ErrExist) { // another process was first
 			return LoadOrCreateKey(path)
