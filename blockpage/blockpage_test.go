@@ -243,3 +243,24 @@ func BenchmarkRender(b *testing.B) {
 		})
 	}
 }
+
+// TestPatterns: a page made from a kept pattern is the page its template makes.
+func TestPatterns(t *testing.T) {
+	for name, v := range pages {
+		for range 2 { // once made, once kept
+			want, err := execute(filled(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), render(t, filled(v))); diff != "" {
+				t.Errorf("%s (-template +pattern):\n%s", name, diff)
+			}
+		}
+	}
+	for i := range 2 * maxPatterns {
+		render(t, View{Note: strings.Repeat("x", i), Status: 403, Band: policy.Staff})
+	}
+	if n := len(patterns.kept); n > maxPatterns {
+		t.Errorf("%d patterns kept, at most %d wanted", n, maxPatterns)
+	}
+}

@@ -72,8 +72,8 @@ type sheet struct {
 	Pupil                     bool
 }
 
-// Render writes the page for v.
-func Render(v View) ([]byte, error) {
+// execute writes the page for v from its template.
+func execute(v View) ([]byte, error) {
 	t, s := choose(&v)
 	var buf bytes.Buffer
 	buf.Grow(10 << 10)
