@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,7 +87,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 		a.openJournal, a.openStore, a.openPolicy, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
 	} {
 		if err := build(ctx); err != nil {
-			return nil, err
+			return nil, advised(err)
 		}
 	}
 	return a, nil
@@ -109,6 +110,19 @@ func (a *Appliance) Run(ctx context.Context) error {
 	stopBack()
 	err = errors.Join(err, a.people.wait(), a.alerts.part.wait())
 	return errors.Join(err, a.close())
+}
+
+// advised adds what to do to an error of binding an address.
+func advised(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w (another program, or another schoolgate, listens there: stop it, or change the address in schoolgate.yaml)", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w (a port below 1024 needs root or CAP_NET_BIND_SERVICE; data must be writable)", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w (this machine has no such address: change it in schoolgate.yaml)", err)
+	}
+	return err
 }
 
 // onClose has f called when the box closes, the last registered first.

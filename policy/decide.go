@@ -115,12 +115,18 @@ func (p *Policy) neverBlock(q *question, d *Decision) bool {
 		path = "/"
 	}
 	r := p.essentials.Find(q.Host, path, q.Time)
-	if r == nil {
+	if r == nil || (r.Path != "" && path == "" && q.profile.ApprovedOnly && !q.facts.Categories.Minus(plumbing).Empty()) {
 		return false
 	}
 	d.Verdict, d.Reason, d.Category, d.Rule, d.Note = Allow, ReasonNeverBlock, Infrastructure, r.Rule, r.Note
 	return true
 }
+
+// plumbing is what a host made only for checks and updates may be listed as. A
+// check that is one page of a site that is more than that, a search engine say,
+// does not open the site's name to those who see approved sites only: the DNS
+// sees no pages, and such checks have other hosts to fall back on.
+var plumbing = SetOf(Infrastructure, Updates)
 
 func (p *Policy) cutOff(q *question, d *Decision) bool {
 	switch {
