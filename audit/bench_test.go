@@ -79,3 +79,55 @@ func BenchmarkBareWrite(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRead is what readers behind the journal get: half a day of a school
+// in frames of 32 events.
+func BenchmarkRead(b *testing.B) {
+	const events = 256 << 10
+	dir := b.TempDir()
+	j := openTest(b, dir, Options{})
+	evs := make([]policy.Event, 32)
+	for n := 0; n < events; n += len(evs) {
+		for i := range evs {
+			evs[i] = event(n + i)
+		}
+		if err := j.RecordBatch(evs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	d := Dir{Path: dir}
+	read := map[string]func() error{
+		"follow": func() error {
+			for _, err := range j.Follow(b.Context(), 0) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"search": func() error {
+			for _, err := range d.Search(b.Context(), Query{Host: "nowhere.example"}) {
+				return err
+			}
+			return nil
+		},
+		"verify": func() error {
+			_, err := d.Verify(b.Context(), VerifyOptions{})
+			return err
+		},
+	}
+	for _, name := range []string{"follow", "search", "verify"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if err := read[name](); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}

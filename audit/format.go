@@ -27,6 +27,9 @@ const (
 
 	frameMagic = "SGfr"
 
+	// maxID keeps a forged header from driving the numbers to their end.
+	maxID policy.EventID = 1 << 60
+
 	// maxPlain and maxEvents bound a frame; maxSealed is what a reader accepts,
 	// with room for one last event of the greatest size.
 	maxPlain  = 256 << 10
@@ -154,7 +157,7 @@ func parseFrameHeader(b []byte) (h frameHeader, ok bool) {
 		Elapsed: int64(binary.LittleEndian.Uint64(b[40:])),
 		Index:   binary.LittleEndian.Uint32(b[48:]),
 	}
-	return h, h.Size >= tagSize && h.Size <= maxSealed && h.Count <= maxEvents && h.First > 0
+	return h, h.Size >= tagSize && h.Size <= maxSealed && h.Count <= maxEvents && h.First > 0 && h.First <= maxID
 }
 
 // segmentName is the file a segment beginning with an event is kept in. The

@@ -40,9 +40,12 @@ type Report struct {
 	Head        Head      // what the chain comes to: compare it with one kept elsewhere
 	Problems    []Problem // altered, removed, reordered or torn
 	Notes       []Problem // worth knowing, and nothing lost by it
+	Untold      int       // problems beyond the first thousand
 	Unopened    uint64    // events whose seal was not tried, for want of their key
 	Live        bool      // a process is writing the journal
 }
+
+const maxProblems = 1000
 
 // OK reports whether everything is as it was written.
 func (r *Report) OK() bool { return len(r.Problems) == 0 }
@@ -102,6 +105,10 @@ type verifier struct {
 }
 
 func (v *verifier) problem(off int64, first, last policy.EventID, format string, args ...any) {
+	if len(v.report.Problems) >= maxProblems {
+		v.report.Untold++
+		return
+	}
 	v.report.Problems = append(v.report.Problems,
 		Problem{Segment: v.name, Offset: off, First: first, Last: last, What: fmt.Sprintf(format, args...)})
 }
