@@ -33,7 +33,7 @@ func TestDecide(t *testing.T) {
 		{"a help-line beats a missing signature", signer, DoorTLS, "www.help.example", tuesday, "allow never_block helpline policy.yaml:70 0"},
 		{"a help-line beats approved-only", nursery, DoorTLS, "help.example", tuesday, "allow never_block helpline policy.yaml:70 0"},
 		{"an update host beats its category", year5, DoorDNS, "cdn.updates.example", tuesday, "allow never_block infrastructure policy.yaml:71 0"},
-		{"a captive check opens the name", nursery, DoorDNS, "www.search.example", tuesday, "allow never_block infrastructure policy.yaml:72 0"},
+		{"a captive check opens the name", year5, DoorDNS, "www.search.example", tuesday, "allow never_block infrastructure policy.yaml:72 0"},
 		{"a captive check opens its page", nursery, DoorHTTP, "www.search.example/gen_204", tuesday, "allow never_block infrastructure policy.yaml:72 0"},
 		{"a captive check opens no other page", nursery, DoorHTTP, "www.search.example/search?q=x", tuesday, "block not_approved  policy.yaml:10 0"},
 		{"a captive check opens no tunnel", nursery, DoorCONNECT, "www.search.example", tuesday, "block not_approved  policy.yaml:10 0"},
