@@ -38,16 +38,12 @@ func TestSlowHello(t *testing.T) {
 	}
 }
 
-// TestIdleTunnel: a tunnel on which nothing moves is closed, and one that moves
-// in one direction only is not.
+// TestIdleTunnel: a tunnel on which nothing moves is closed.
 func TestIdleTunnel(t *testing.T) {
-	b, port, trust := tunnelBox(t, func(c *Config) { c.Limits.IdleStream = 100 * time.Millisecond })
+	b, port, _ := tunnelBox(t, func(c *Config) { c.Limits.IdleStream = 100 * time.Millisecond })
 	conn, _ := b.connect("example.com:" + port)
-	c := tls.Client(conn, trust)
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "i/o timeout") {
+	conn.Write(clientHelloFor(t, "example.com"))
+	if _, err := io.Copy(io.Discard, conn); err != nil { // the harness's deadline is far off
 		t.Errorf("read = %v, want the end of the tunnel", err)
 	}
 }

@@ -33,7 +33,7 @@ type Pages interface {
 
 // Config is what a Server needs. Decider, Sink, Resolver and Pages must be set.
 type Config struct {
-	Listen     []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128
+	Listen     []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128; may be empty
 	PageListen []string // addresses the DNS sinkhole points at; may be empty
 
 	Decider  Decider
@@ -98,15 +98,13 @@ func (l *Limits) fill() {
 func (c *Config) check() error {
 	switch {
 	case c.Decider == nil:
-		return errors.New("proxy: no decider")
+		return errors.New("no decider")
 	case c.Sink == nil:
-		return errors.New("proxy: no sink")
+		return errors.New("no sink")
 	case c.Resolver == nil:
-		return errors.New("proxy: no resolver")
+		return errors.New("no resolver")
 	case c.Pages == nil:
-		return errors.New("proxy: no pages")
-	case len(c.Listen) == 0:
-		return errors.New("proxy: no address to listen on")
+		return errors.New("no pages")
 	}
 	c.Limits.fill()
 	if c.Log == nil {

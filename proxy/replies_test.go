@@ -110,7 +110,7 @@ func TestErrorsTellNothing(t *testing.T) {
 	junk := rawOrigin(t, func(conn net.Conn) { io.WriteString(conn, "SSH-2.0-nonsense\r\n") })
 	gone := rawOrigin(t, func(net.Conn) {})
 	slow := rawOrigin(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
-	b := newBox(t, func(c *Config) { c.Limits.OriginReply = 50 * time.Millisecond })
+	b := newBox(t, func(c *Config) { c.Limits.OriginReply = 500 * time.Millisecond })
 	for _, c := range []struct {
 		name, url string
 		status    int

@@ -62,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	d, err := newDestinations(cfg.AllowDestinations)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, err
 	}
 	s := &Server{
 		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages,
@@ -90,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) bind(addr string, h http.Handler) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("proxy: %w", err)
+		return err
 	}
 	s.doors = append(s.doors, door{&listener{l, s.gate}, s.newHTTPServer(h)})
 	return nil
