@@ -10,5 +10,5 @@
 // It never alters or reorders what was written, never returns success for an
 // event the kernel has not got, and writes no host, path or client in clear.
 // What each file holds byte by byte, and what the journal does not promise, is
-// in docs/decisions/0002-journal.md.
+// in docs/decisions/0020-journal.md.
 package audit
