@@ -1,6 +1,7 @@
 package dnsfilter
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,9 @@ type Config struct {
 	Decider Decider
 	Sink    policy.Sink
 
+	ListenTLS []string    // addr:port for DNS over TLS, for the school's own devices
+	TLS       *tls.Config // its certificate
+
 	Upstreams    []string            // addr:port of the resolvers to ask
 	Zones        map[string][]string // resolvers of a zone of the school's own
 	PrivateZones []string            // names below may have private addresses
@@ -63,8 +67,8 @@ type Config struct {
 	BlockedTTL time.Duration // at most and by default a minute
 	AnswerTTL  time.Duration // what a client may keep an answer: by default a minute, so that a changed rule is felt (Y34)
 
-	Rate        int // questions a second from one client: 500; negative for no limit
-	Burst       int // what it may ask at once: 2,000
+	Rate        int // questions a second from one client: 1,000; negative for no limit
+	Burst       int // what it may ask at once: 5,000
 	MaxInFlight int // questions that wait for an upstream: 4,096; more are SERVFAIL
 	MaxPerGuest int // of one client: 512
 	MaxConns    int // TCP connections: 2,048; a new one then closes the longest idle
@@ -90,6 +94,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Decider == nil || c.Sink == nil {
 		errs = append(errs, errors.New("a decider and a sink are needed: nothing is answered undecided or unrecorded"))
 	}
+	if len(c.ListenTLS) > 0 && c.TLS == nil {
+		errs = append(errs, errors.New("listen for TLS: a certificate is needed"))
+	}
 	if c.BlockedTTL < 0 || c.BlockedTTL > maxBlockedTTL {
 		errs = append(errs, fmt.Errorf("blocked TTL %s: want at most %s, or a lifted block is not felt", c.BlockedTTL, maxBlockedTTL))
 	}
@@ -112,7 +119,7 @@ func (c Config) withDefaults() (Config, error) {
 		v   *int
 		def int
 	}{
-		{&c.Rate, 500}, {&c.Burst, 2000}, {&c.MaxInFlight, 4096}, {&c.MaxPerGuest, 512},
+		{&c.Rate, 1000}, {&c.Burst, 5000}, {&c.MaxInFlight, 4096}, {&c.MaxPerGuest, 512},
 		{&c.MaxConns, 2048}, {&c.MaxPerAddr, 128}, {&c.CacheBytes, 32 << 20},
 	} {
 		if *d.v == 0 {

@@ -139,7 +139,7 @@ func refusedType(q *query) (rcode int, refused bool) {
 // approved list need not hold it; what lists or rules say of it stands.
 func (s *Server) local(j *job) bool {
 	what, zone := s.locals.find(j.q.lowerName())
-	if what == elsewhere {
+	if what == elsewhere || what == localZone && s.servedElsewhere(j.name.host) {
 		return false
 	}
 	if what != canary && j.ruling.Verdict != policy.Allow {
@@ -169,6 +169,10 @@ func (s *Server) local(j *job) bool {
 	}
 	return true
 }
+
+// servedElsewhere reports whether a name below a local zone has an upstream of
+// its own, as the school's part of a private reverse zone has.
+func (s *Server) servedElsewhere(h policy.Host) bool { return s.resolver.HasZone(h.String() + ".") }
 
 // rewrite turns to the safe host where the profile holds the service to its
 // safety mode. The zero Host changes nothing.

@@ -41,11 +41,10 @@ type locals struct {
 	zones map[string]locality // by wire name, lower case
 }
 
-// newLocals leaves out the zones that have an upstream of their own.
-func newLocals(served func(zone string) bool) locals {
+func newLocals() locals {
 	l := locals{zones: map[string]locality{}}
 	add := func(zone string, what locality) {
-		if wire, ok := upstream.WireName(zone); ok && !served(zone+".") {
+		if wire, ok := upstream.WireName(zone); ok {
 			l.zones[string(wire)] = what
 		}
 	}

@@ -2,11 +2,13 @@ package dnsfilter
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +37,8 @@ type Server struct {
 
 	packets   []*packets
 	listeners []net.Listener
+	tls       *tls.Config
+	tlsAddrs  []netip.AddrPort
 	conns     conns
 
 	jobs   sync.Pool
@@ -55,23 +59,50 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, resolver: resolver,
-		names: newNames(rememberNames), rules: newRuleTexts(), locals: newLocals(resolver.HasZone),
+		names: newNames(rememberNames), rules: newRuleTexts(), locals: newLocals(),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
-		flying: make(chan struct{}, cfg.MaxInFlight),
+		flying: make(chan struct{}, cfg.MaxInFlight), tls: tlsConfig(cfg.TLS),
 	}
 	s.batchSink, _ = cfg.Sink.(batchSink)
 	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
 	s.jobs.New = func() any { return newJob() }
-	for _, addr := range cfg.Listen {
-		if err := s.bind(addr); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("dnsfilter: %w", err)
-		}
+	if err := s.bindAll(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
 	s.metrics = newMetrics(cfg.Metrics)
 	return s, nil
+}
+
+func (s *Server) bindAll() error {
+	for _, addr := range s.cfg.Listen {
+		if err := s.bind(addr); err != nil {
+			return err
+		}
+	}
+	for _, addr := range s.cfg.ListenTLS {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		s.tlsAddrs = append(s.tlsAddrs, l.Addr().(*net.TCPAddr).AddrPort())
+		s.listeners = append(s.listeners, tls.NewListener(l, s.tls))
+	}
+	return nil
+}
+
+// tlsConfig is what DNS over TLS is served with (RFC 7858): the caller's
+// certificate, and no version that a browser would refuse.
+func tlsConfig(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.NextProtos = []string{"dot"}
+	return c
 }
 
 // bind takes an address for UDP and TCP; port 0 is one that is free for both.
@@ -103,6 +134,10 @@ func (s *Server) Addrs() []netip.AddrPort {
 	}
 	return addrs
 }
+
+// TLSAddrs are the addresses bound for DNS over TLS, in the order of
+// Config.ListenTLS.
+func (s *Server) TLSAddrs() []netip.AddrPort { return s.tlsAddrs }
 
 // Run answers until ctx is done, finishes what is under way and returns nil.
 func (s *Server) Run(ctx context.Context) error {
@@ -346,7 +381,8 @@ func (s *Server) LookupHost(ctx context.Context, host string) ([]netip.Addr, err
 	if !ok {
 		return nil, &net.DNSError{Err: "not a host name", Name: host, IsNotFound: true}
 	}
-	if what, _ := s.locals.find(wire); what != elsewhere && what != canary {
+	what, _ := s.locals.find(wire)
+	if what == loopback || what == designated || what == localZone && !s.resolver.HasZone(strings.ToLower(host)+".") {
 		return nil, &net.DNSError{Err: errNoAddress.Error(), Name: host, IsNotFound: true}
 	}
 	var addrs [2][]netip.Addr

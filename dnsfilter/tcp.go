@@ -2,6 +2,7 @@ package dnsfilter
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -18,7 +19,7 @@ const (
 	maxPipelined = 64 // questions of one connection that wait; then its reading waits
 )
 
-// conns are the open TCP connections, bounded in all and for one client. A new
+// conns are the open connections, TCP and TLS alike, bounded in all and for one client. A new
 // one that finds no room takes the place of the one idle longest, of that client
 // if it is the client that has too many.
 type conns struct {
@@ -45,6 +46,16 @@ type conn struct {
 func (c *conns) init(max, perAddr int) {
 	c.max, c.perAddr = max, perAddr
 	c.open, c.byAddr = make(map[*conn]struct{}), make(map[netip.Addr]int)
+}
+
+// cut closes what lies beneath TLS: a farewell could wait for the client. The
+// reader ends.
+func (c *conn) cut() {
+	under := c.Conn
+	if t, ok := under.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	_ = under.Close() // it may be closed already
 }
 
 // add takes a connection in; false if all others are at work.
@@ -77,7 +88,7 @@ func (c *conns) closeIdlest(of netip.Addr) bool {
 		return false
 	}
 	c.forget(idlest)
-	_ = idlest.Close() // its reader ends
+	idlest.cut()
 	return true
 }
 
@@ -240,6 +251,6 @@ func (c *conn) write(answer []byte) {
 		_, err = c.Write(append(framed, answer...))
 	}
 	if err != nil {
-		_ = c.Close()
+		c.cut()
 	}
 }
