@@ -54,7 +54,8 @@ func (t *table) take(line string) error {
 	if why != "" {
 		return t.refused(why, line)
 	}
-	if category == policy.Uncategorised && t.feed.Kind != Clean {
+	// A curated "none" is an entry: the site is in no category, whatever lists say.
+	if category == policy.Uncategorised && t.feed.Kind != Clean && t.feed.Kind != Curated {
 		t.stats.Unwanted++
 		return nil
 	}

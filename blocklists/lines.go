@@ -159,7 +159,7 @@ func sniff(b []byte) error {
 			return refuseAll("a web page, not a list (it begins with %s)", tag)
 		}
 	}
-	if nul := bytes.Count(b, []byte{0}); nul > 0 && nul >= len(b)/50 {
+	if nul := bytes.Count(b, []byte{0}); nul >= 8 && nul >= len(b)/50 {
 		if looksWide(b) {
 			return refuseAll("UTF-16 text: save it as UTF-8")
 		}

@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"schoolgate/policy"
 )
 
 // ErrEmpty is returned for a feed that gave no entry: an empty list is a list
@@ -27,11 +25,7 @@ var ErrEmpty = errors.New("no entries")
 // An error means that the feed as a whole is refused: what was emitted before
 // it must not be used.
 func Read(ctx context.Context, f Feed, emit func(Entry) error, refuse func(Refusal)) (Stats, error) {
-	s := &scan{
-		ctx: ctx, feed: &f, limits: f.Limits.orDefault(), emit: emit, refuse: refuse, category: f.Category,
-		stats: Stats{ByReason: map[Reason]int64{}, ByCategory: map[policy.Category]int64{}},
-	}
-	s.meter = &meter{limits: s.limits}
+	s := newScan(ctx, &f, emit, refuse)
 	err := s.all()
 	if err == nil {
 		err = s.tooManyFaults()

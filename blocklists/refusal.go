@@ -25,35 +25,33 @@ const (
 	UnknownCode Reason = "category code is not in the feed's category map"
 	NotAnAction Reason = "action is neither add nor remove"
 	NoFile      Reason = "included file does not exist"
-	Unreadable  Reason = "member cannot be read"
 )
 
 // Lines that are well formed and that this product does not take.
 const (
-	TopLevel    Reason = "a whole top-level domain"
-	Everything  Reason = "matches every host"
-	LocalName   Reason = "the device's own name"
-	Exception   Reason = "an exception rule: say it in the school's policy"
-	Cosmetic    Reason = "a cosmetic rule: it hides part of a page"
-	Expression  Reason = "an expression: counted, not compiled"
-	PartOfName  Reason = "a part of a name or address, not a host"
-	SomeRequest Reason = "a rule for some requests only"
-	Forwards    Reason = "forwards or redirects the name and does not block it"
-	Directive   Reason = "a directive that names no host"
-	OtherRecord Reason = "a record or trigger other than a blocked name"
-	Link        Reason = "a link inside the archive or folder: never followed"
-	Outside     Reason = "a member that points outside the archive"
-	OtherMember Reason = "a member that holds no list"
-	NotMapped   Reason = "folder is not in the feed's category map"
-	Cycle       Reason = "file includes itself"
-	WholeSite   Reason = "the root of a site that holds many users' pages"
+	TopLevel       Reason = "one label: a whole top-level domain, or no name on the internet"
+	Everything     Reason = "matches every host"
+	LocalName      Reason = "the device's own name"
+	PrivateAddress Reason = "an address that is not on the internet"
+	Exception      Reason = "an exception rule: say it in the school's policy"
+	Cosmetic       Reason = "a cosmetic rule: it hides part of a page"
+	Expression     Reason = "an expression: counted, not compiled"
+	PartOfName     Reason = "a part of a name or address, not a host"
+	SomeRequest    Reason = "a rule for some requests only"
+	Forwards       Reason = "forwards or redirects the name and does not block it"
+	Directive      Reason = "a directive that names no host"
+	OtherRecord    Reason = "a record or trigger other than a blocked name"
+	Link           Reason = "a link inside the archive or folder: never followed"
+	Outside        Reason = "a member that points outside the archive"
+	OtherMember    Reason = "a member that holds no list"
+	NotMapped      Reason = "folder is not in the feed's category map"
+	Cycle          Reason = "file includes itself"
 )
 
 var unsupported = map[Reason]bool{
-	TopLevel: true, Everything: true, LocalName: true, Exception: true, Cosmetic: true,
+	TopLevel: true, Everything: true, LocalName: true, PrivateAddress: true, Exception: true, Cosmetic: true,
 	Expression: true, PartOfName: true, SomeRequest: true, Forwards: true, Directive: true,
 	OtherRecord: true, Link: true, Outside: true, OtherMember: true, NotMapped: true, Cycle: true,
-	WholeSite: true,
 }
 
 // Fault reports whether the line itself is broken, which counts towards

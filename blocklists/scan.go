@@ -30,6 +30,14 @@ type scan struct {
 	category policy.Category // of the entries being read
 }
 
+func newScan(ctx context.Context, f *Feed, emit func(Entry) error, refuse func(Refusal)) *scan {
+	limits := f.Limits.orDefault()
+	return &scan{
+		ctx: ctx, feed: f, limits: limits, meter: &meter{limits: limits}, emit: emit, refuse: refuse, category: f.Category,
+		stats: Stats{ByReason: map[Reason]int64{}, ByCategory: map[policy.Category]int64{}},
+	}
+}
+
 // lines reads a text and gives each line that is not blank, trimmed, to parse.
 func (s *scan) lines(file string, r io.Reader, parse func(line string) error) error {
 	s.file, s.line = file, 0
@@ -217,7 +225,7 @@ func foreign(text string) Reason {
 // speaks of the school's own network.
 func public(a netip.Addr) Reason {
 	if a.IsLoopback() || a.IsPrivate() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() {
-		return LocalName
+		return PrivateAddress
 	}
 	return ""
 }

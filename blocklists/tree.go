@@ -31,7 +31,7 @@ func (s *scan) members(file string, r io.Reader, each func(name string, r io.Rea
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		name := file + "!" + h.Name
+		name := file + "!/" + h.Name
 		if why := memberReason(h.Name, h.Typeflag); why != "" {
 			if err := s.refusedAt(name, 0, why, ""); err != nil {
 				return err

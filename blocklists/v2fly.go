@@ -153,10 +153,12 @@ func (f *Feed) categoryFor(code string) (c policy.Category, wanted, known bool) 
 		return f.Category, true, true
 	}
 	id, ok := f.Categories[code]
-	if !ok {
-		if c, ok = policy.ParseCategory(code); ok && f.Format == CSV {
-			return c, true, true
+	if !ok && f.Format == CSV {
+		if c, ok = policy.ParseCategory(code); ok || code == None {
+			return c, ok, true
 		}
+	}
+	if !ok {
 		if id, ok = f.Categories["*"]; !ok {
 			return policy.Uncategorised, false, false
 		}
