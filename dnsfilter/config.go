@@ -51,7 +51,7 @@ type Config struct {
 	ListenTLS []string    // addr:port for DNS over TLS, for the school's own devices
 	TLS       *tls.Config // its certificate
 
-	Upstreams    []string            // addr:port of the resolvers to ask
+	Upstreams    []string            // addr:port of the resolvers to ask, or tls://addr:port#name
 	Zones        map[string][]string // resolvers of a zone of the school's own
 	PrivateZones []string            // names below may have private addresses
 	PrivateNets  []netip.Prefix      // addresses any name may have

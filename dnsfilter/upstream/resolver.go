@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,7 +17,7 @@ import (
 // Config says whom to ask and how long to keep what they said. Zero values get
 // the defaults named.
 type Config struct {
-	Servers []string            // addr:port; the port may be left out
+	Servers []string            // addr:port; the port may be left out; or tls://addr:port#name
 	Zones   map[string][]string // servers of a zone of the school's own, such as its Active Directory
 
 	// Private zones and networks: names below these zones, and addresses within
@@ -24,6 +25,8 @@ type Config struct {
 	// among them.
 	PrivateZones []string
 	PrivateNets  []netip.Prefix
+
+	Roots *x509.CertPool // that servers over TLS are checked against; nil is the system's
 
 	TrustAD     bool          // an authentic-data bit of the upstreams is believed: they are ours, and validate
 	CacheBytes  int           // 32 MiB
@@ -136,11 +139,11 @@ func (r *Resolver) newPool(addrs []string) (*pool, error) {
 	}
 	p := &pool{}
 	for _, a := range addrs {
-		addr, err := parseServer(a)
+		s, err := newServer(a, r.cfg.Roots, r.metrics)
 		if err != nil {
 			return nil, err
 		}
-		p.servers = append(p.servers, newServer(addr, r.metrics))
+		p.servers = append(p.servers, s)
 	}
 	return p, nil
 }
@@ -165,11 +168,11 @@ func (r *Resolver) Close() {
 	r.cancel()
 	r.done.Wait()
 	for _, s := range r.root.servers {
-		s.sockets.close()
+		s.close()
 	}
 	for _, p := range r.zones {
 		for _, s := range p.servers {
-			s.sockets.close()
+			s.close()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +22,7 @@ import (
 type server struct {
 	addr    netip.AddrPort
 	sockets *sockets
+	streams *streams // in place of sockets, for a server asked over TLS
 	metrics *metrics
 	plain   atomic.Bool // it does not keep the case of a question
 	noEDNS  atomic.Bool // it refuses EDNS (RFC 6891 section 7)
@@ -38,8 +41,20 @@ const (
 
 var errServer = errors.New("upstream cannot answer")
 
-func newServer(addr netip.AddrPort, m *metrics) *server {
-	return &server{addr: addr, metrics: m, sockets: newSockets(addr, m.forged.Inc)}
+// newServer reads addr:port, or tls://addr:port#name.
+func newServer(s string, roots *x509.CertPool, m *metrics) (*server, error) {
+	if strings.HasPrefix(s, "tls://") {
+		streams, err := parseTLS(s, roots)
+		if err != nil {
+			return nil, err
+		}
+		return &server{addr: streams.addr, metrics: m, streams: streams}, nil
+	}
+	addr, err := parseServer(s)
+	if err != nil {
+		return nil, err
+	}
+	return &server{addr: addr, metrics: m, sockets: newSockets(addr, m.forged.Inc)}, nil
 }
 
 // ask sends the question and returns a reply that matches it. SERVFAIL, REFUSED
@@ -77,6 +92,10 @@ func (s *server) try(ctx context.Context, q Question) (*dns.Msg, error) {
 // to forge replies.
 func (s *server) exchange(ctx context.Context, q Question) ([]byte, error) {
 	plain, edns := s.plain.Load(), !s.noEDNS.Load()
+	if s.streams != nil {
+		wire, err := s.streams.exchange(ctx, q, plain, edns)
+		return s.believe(wire, err)
+	}
 	wire, err := s.sockets.exchange(ctx, q, plain, edns)
 	switch {
 	case errors.Is(err, errCase), errors.Is(err, errForged):
@@ -87,11 +106,25 @@ func (s *server) exchange(ctx context.Context, q Question) ([]byte, error) {
 	}
 	s.metrics.tcp.Inc()
 	wire, err = exchangeTCP(ctx, s.addr, q, plain, edns)
-	if errors.Is(err, errCase) { // nobody forges a connection: the server is like that
+	return s.believe(wire, err)
+}
+
+// believe takes a reply over a connection for the server's own: nobody forges
+// one, so a server that does not keep the case is like that.
+func (s *server) believe(wire []byte, err error) ([]byte, error) {
+	if errors.Is(err, errCase) {
 		s.plain.Store(true)
 		return wire, nil
 	}
 	return wire, err
+}
+
+func (s *server) close() {
+	if s.streams != nil {
+		s.streams.close()
+		return
+	}
+	s.sockets.close()
 }
 
 // unpack reads a whole message; miekg/dns bounds its own work by the length, and
