@@ -350,7 +350,7 @@ func TestNameConfirmsTheHash(t *testing.T) {
 	s := build(t, line{"public", "poker.example", policy.Gambling, false})
 	innocent := host(t, "innocent.example")
 	table := slices.Clone(s.index.slots)
-	w := &indexWriter{newIndex(s.index.seed, table)}
+	w := &indexWriter{index: newIndex(s.index.seed, table)}
 	if err := w.add(s.index.seed.hashKey(appendKey(nil, innocent)), 1); err != nil {
 		t.Fatal(err)
 	}

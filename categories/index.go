@@ -18,6 +18,11 @@ const (
 	slotsPer   = 3 // slots for
 	namesPer   = 2 // so many names: 12 bytes a name
 	maxClasses = 1<<16 - 1
+	// A hash says which group of slots to begin at, and a group is a cache line: a
+	// probe mostly touches one. indexPad puts the table on the edge of a line; it is
+	// what bbolt writes on the page before the value (header, two elements, key).
+	groupSlots = 8
+	indexPad   = 64 - (16+2*16+len("index"))%64
 )
 
 // errCollision: two names with one hash, one in millions of millions; the
@@ -40,7 +45,8 @@ func (x *index) find(h uint64) uint16 {
 	if x.n == 0 {
 		return 0
 	}
-	i, _ := bits.Mul64(h, x.n)
+	i, _ := bits.Mul64(h, x.n/groupSlots)
+	i *= groupSlots
 	for range x.n {
 		slot := binary.LittleEndian.Uint64(x.slots[i*slotSize:])
 		if slot>>16 == h&(1<<48-1) || slot&0xffff == 0 {
@@ -53,20 +59,24 @@ func (x *index) find(h uint64) uint16 {
 	return 0
 }
 
-// indexWriter fills a table.
+// indexWriter fills a table; value is what is stored, the table behind its pad.
 type indexWriter struct {
 	index
+	value []byte
 }
 
 func newIndexWriter(s seed, names int) *indexWriter {
-	if names == 0 {
-		return &indexWriter{}
+	groups := 0
+	if names > 0 {
+		groups = names*slotsPer/namesPer/groupSlots + 1
 	}
-	return &indexWriter{newIndex(s, make([]byte, (names*slotsPer/namesPer+1)*slotSize))}
+	value := make([]byte, indexPad+groups*groupSlots*slotSize)
+	return &indexWriter{newIndex(s, value[indexPad:]), value}
 }
 
 func (w *indexWriter) add(h uint64, class uint16) error {
-	i, _ := bits.Mul64(h, w.n)
+	i, _ := bits.Mul64(h, w.n/groupSlots)
+	i *= groupSlots
 	for {
 		slot := w.slots[i*slotSize:]
 		have := binary.LittleEndian.Uint64(slot)

@@ -142,9 +142,10 @@ func (s *Store) readHeader(tx *bolt.Tx) (err error) {
 func (s *Store) readTables(tx *bolt.Tx) error {
 	hot := tx.Bucket(bucketHot)
 	table := hot.Get(keyIndex)
-	if len(table)%slotSize != 0 || int64(len(table)) != s.header.IndexSize {
+	if len(table) < indexPad || int64(len(table)-indexPad) != s.header.IndexSize || s.header.IndexSize%(groupSlots*slotSize) != 0 {
 		return errCorrupt("hot index")
 	}
+	table = table[indexPad:]
 	s.index = newIndex(s.header.Seed, table)
 	s.mirror = s.index.seed.hashKey([]byte("com\x00blogspot"))
 	if len(s.header.KeyCheck) == 0 {
