@@ -18,8 +18,8 @@ import (
 // version is set by the build.
 var version = "unknown"
 
-// Exit codes: 0 done, 1 the answer is bad news (a problem found, a case failed),
-// 2 the command could not be carried out as it was written.
+// Exit codes: 0 done, 1 the answer is bad news (a problem found, a case failed)
+// or there is none, 2 the command line itself is wrong.
 const (
 	exitProblem = 1
 	exitUsage   = 2
@@ -46,8 +46,8 @@ type session struct {
 	stderr io.Writer
 }
 
-// errProblem ends a command with exit code 1 after it has said itself what is
-// wrong.
+// errProblem ends a command with exit code 1. Bare, after it has said itself what
+// is wrong; wrapped, with a last word on it.
 var errProblem = errors.New("problems found")
 
 func main() {
@@ -83,15 +83,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	err = kctx.Run(&session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr})
-	switch {
-	case err == nil:
+	switch err {
+	case nil:
 		return 0
-	case errors.Is(err, errProblem):
-		return exitProblem
+	case errProblem: // bare: the command has said all there is to say
 	default:
 		fmt.Fprintln(stderr, "schoolgate:", err)
-		return exitProblem
 	}
+	return exitProblem
 }
 
 type versionCmd struct{}
