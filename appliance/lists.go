@@ -218,9 +218,3 @@ func (l *refusedLog) close() error {
 	}
 	return l.w.Flush()
 }
-
-// starterStore builds the store of the lists in the binary, for a box that has
-// no other yet.
-func starterStore(ctx context.Context, path string, key []byte, version uint64, log *slog.Logger) (ListsReport, error) {
-	return BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Key: key, Version: version, Log: log})
-}
