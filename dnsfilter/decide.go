@@ -90,6 +90,9 @@ func (s *Server) decide(j *job) {
 		j.refuse(policy.ReasonBadHost, dns.RcodeRefused)
 		return
 	}
+	if len(j.q.name) == 1 && j.ruling.Reason == policy.ReasonBadHost {
+		j.open() // the root is no host, but devices ask it who serves it
+	}
 	if s.local(j) {
 		return
 	}
@@ -116,6 +119,12 @@ func (j *job) refuse(why policy.Reason, rcode int) {
 // block makes an allowed question a blocked one.
 func (j *job) block(why policy.Reason) {
 	j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Block, why, 0
+	j.ruling.Category, j.ruling.Rule = policy.Uncategorised, policy.Pos{}
+}
+
+// open allows what is nobody's site.
+func (j *job) open() {
+	j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Allow, policy.ReasonDefault, 0
 	j.ruling.Category, j.ruling.Rule = policy.Uncategorised, policy.Pos{}
 }
 
@@ -146,8 +155,7 @@ func (s *Server) local(j *job) bool {
 		if j.ruling.Reason != policy.ReasonNotApproved && j.ruling.Reason != policy.ReasonUncategorised {
 			return false
 		}
-		j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Allow, policy.ReasonDefault, 0
-		j.ruling.Category, j.ruling.Rule = policy.Uncategorised, policy.Pos{}
+		j.open()
 	}
 	j.zoneAt = len(j.q.name) - len(zone)
 	switch what {

@@ -263,3 +263,41 @@ func TestConfigErrors(t *testing.T) {
 		t.Error("a port that is taken is not reported")
 	}
 }
+
+// The door with the real policy behind it: the root, a child of a listed name, an
+// unknown client, and a snapshot that is not there yet.
+func TestWithThePolicy(t *testing.T) {
+	spec := policy.Spec{Version: "7", Profiles: []policy.Profile{{
+		Name: "ks2", Band: policy.KS2, Uncategorised: policy.Allow,
+		Categories: []policy.CategoryRule{{Category: policy.Gambling, Verdict: policy.Block, Rule: policy.Pos{File: "policy.yaml", Line: 7}}},
+	}}}
+	compiled, problems := policy.Compile(spec)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	lists := benchLists{listed: map[string]struct{}{"casino.example": {}}}
+	var engine policy.Engine
+	d := openDoor(t, &engine, nil, "open.example. 300 IN A 203.0.113.1", ". 300 IN NS a.root.example.")
+	if got := said(d.ask(t, "open.example", dns.TypeA)); got != "SERVFAIL" {
+		t.Errorf("before there is a policy: %s, want SERVFAIL", got)
+	}
+	engine.Swap(&policy.Snapshot{Policy: compiled, Lists: lists, Clients: lists, StoreVersion: 3})
+	for _, tc := range []struct {
+		name  string
+		qtype uint16
+		want  string
+		rule  string
+	}{
+		{"open.example", dns.TypeA, "NOERROR | A 203.0.113.1", ""},
+		{"www.casino.example", dns.TypeA, "NOERROR | A 192.0.2.80", "policy.yaml:7"},
+		{".", dns.TypeNS, "NOERROR | NS a.root.example.", ""},
+	} {
+		if got := said(d.ask(t, tc.name, tc.qtype)); got != tc.want {
+			t.Errorf("%s = %s, want %s", tc.name, got, tc.want)
+		}
+		e := d.journal.last(t)
+		if e.Rule != tc.rule || e.PolicyVersion != "7" || e.StoreVersion != 3 || e.Client != "127.0.0.1" || e.Profile != "ks2" || !e.Pupil || e.Door != policy.DoorDNS || e.Method != dns.TypeToString[tc.qtype] {
+			t.Errorf("event of %s = %+v", tc.name, e)
+		}
+	}
+}
