@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -45,6 +46,54 @@ func TestIdleTunnel(t *testing.T) {
 	conn.Write(clientHelloFor(t, "example.com"))
 	if _, err := io.Copy(io.Discard, conn); err != nil { // the harness's deadline is far off
 		t.Errorf("read = %v, want the end of the tunnel", err)
+	}
+}
+
+// TestStalledBodies: T6, F11. A client that stops sending its body, and one that
+// stops reading its reply, are hung up on.
+func TestStalledBodies(t *testing.T) {
+	ended := make(chan struct{}, 2)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		defer func() { ended <- struct{}{} }()
+		if r.Method == "POST" {
+			io.Copy(io.Discard, r.Body)
+			return
+		}
+		for part := make([]byte, 64<<10); ; {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+	})
+	b := newBox(t, func(c *Config) {
+		c.Limits.IdleStream, c.Limits.HeaderTime = 200*time.Millisecond, 500*time.Millisecond
+	})
+	sender, unwanted, reader := b.dial(), b.dial(), b.dial()
+	fmt.Fprint(unwanted, "POST http://blocked.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+	fmt.Fprintf(sender, "POST http://open.test:%s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx", portOf(t, o))
+	fmt.Fprintf(reader, "GET http://open.test:%s/ HTTP/1.1\r\nHost: x\r\n\r\n", portOf(t, o))
+	<-ended
+	<-ended
+	for _, conn := range []net.Conn{sender, unwanted} {
+		if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "i/o timeout") {
+			t.Errorf("the stalled sender is still connected: %v", err)
+		}
+	}
+}
+
+// TestContinue: a client that waits for 100 before its body gets it.
+func TestContinue(t *testing.T) {
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	b := newBox(t, nil)
+	conn := b.dial()
+	fmt.Fprintf(conn, "POST http://open.test:%s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", portOf(t, o))
+	first := make([]byte, 21)
+	if _, err := io.ReadFull(conn, first); err != nil || string(first) != "HTTP/1.1 100 Continue" {
+		t.Fatalf("first line %q, %v", first, err)
+	}
+	io.WriteString(conn, "body")
+	if reply, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(reply), "body") {
+		t.Errorf("reply %q, %v", reply, err)
 	}
 }
 

@@ -95,6 +95,18 @@ func (l *Limits) fill() {
 	period(&l.Drain, 5*time.Second)
 }
 
+// reserve is how many descriptors stay free for the journal, the stores, the DNS
+// door and look-ups when every connection is taken (F14).
+const reserve = 256
+
+// within is conns, or as many as the descriptors allow: a tunnel takes two.
+func within(conns int, descriptors uint64) int {
+	if descriptors == 0 || uint64(conns) <= descriptors/2 && descriptors-uint64(conns)*2 >= reserve {
+		return conns
+	}
+	return max(8, (int(descriptors)-reserve)/2)
+}
+
 func (c *Config) check() error {
 	switch {
 	case c.Decider == nil:
@@ -109,6 +121,10 @@ func (c *Config) check() error {
 	c.Limits.fill()
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if n := within(c.Limits.Conns, descriptorLimit()); n < c.Limits.Conns {
+		c.Log.Warn("fewer client connections than configured: too few descriptors", "configured", c.Limits.Conns, "used", n)
+		c.Limits.Conns = n
 	}
 	return nil
 }

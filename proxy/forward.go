@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/elazarl/goproxy"
@@ -17,7 +18,8 @@ import (
 type exchange struct {
 	outcome outcome
 	writer  *promptWriter
-	broken  bool // the origin's body ended in an error
+	broken  bool         // the origin's body ended in an error
+	body    *patientBody // what the client sends on, nil if nothing
 }
 
 type exchangeKey struct{}
@@ -80,7 +82,8 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 		if err := x.writer.control.EnableFullDuplex(); err != nil {
 			s.log.Debug("body and reply not at once", "err", err)
 		}
-		r.Body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
+		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
+		r.Body = x.body
 	}
 	ctx.RoundTripper = goproxy.RoundTripperFunc(s.roundTrip)
 	return r.WithContext(context.WithValue(r.Context(), routeKey{}, x.outcome.route)), nil
@@ -131,6 +134,7 @@ type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
+	whole   atomic.Bool // it was read to its end
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
@@ -138,10 +142,13 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		// The body is over. net/http watches the connection from here on, and an
-		// old deadline would look to it like a client that went away.
-		b.control.SetReadDeadline(time.Time{})
+	if err == io.EOF {
+		b.whole.Store(true)
+		// net/http watches the connection from here on, and an old deadline would
+		// look to it like a client that went away.
+		if gone := b.control.SetReadDeadline(time.Time{}); gone != nil {
+			return n, gone
+		}
 	}
 	return n, err
 }

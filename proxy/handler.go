@@ -17,11 +17,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.serving.leave()
 	if p := peerOf(r.Context()); p != nil {
+		if p.over.Load() {
+			panic(http.ErrAbortHandler)
+		}
 		p.asked.Add(1)
 	}
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	defer s.closeExchange(x, r)
+	if r.ContentLength != 0 {
+		// net/http reads on in a body that nobody wants, and has no deadline for it.
+		if err := x.writer.control.SetReadDeadline(now().Add(s.limits.HeaderTime)); err != nil {
+			return
+		}
+	}
 	if r.URL.IsAbs() && r.Method != http.MethodConnect && isUpgrade(r) {
 		s.upgrade(x, r)
 		return
@@ -58,6 +67,11 @@ func (s *serving) close() {
 func (s *Server) closeExchange(x *exchange, r *http.Request) {
 	defer x.writer.finish()
 	v := recover()
+	if p := peerOf(r.Context()); p != nil && x.body != nil && !x.body.whole.Load() {
+		// net/http would take the rest of a body that broke off for the next
+		// request (seen with Go 1.26 and full duplex, T7).
+		p.over.Store(true)
+	}
 	if v != nil && v != http.ErrAbortHandler {
 		s.metrics.panics.Inc()
 		s.log.Error("panic in a request, request ended", "stack", string(debug.Stack()))

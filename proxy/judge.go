@@ -53,13 +53,19 @@ func now() time.Time { return time.Now() }
 // judge decides a target, looks at where it leads and records the event. What
 // it returns may be carried out at once: a status of 0 allows.
 func (s *Server) judge(ctx context.Context, t target) outcome {
-	begin := now()
-	t.Time = begin
+	t.Time = now()
 	o := outcome{ruling: s.decide(&t)}
 	status := 0
 	if o.ruling.Verdict == policy.Allow {
 		status = s.settle(ctx, &t, &o)
 	}
+	s.conclude(&t, &o, status)
+	return o
+}
+
+// conclude records the event of a target. A refusal has the status of its
+// reason, whatever else was meant; without a record the status is 503.
+func (s *Server) conclude(t *target, o *outcome, status int) {
 	if o.ruling.Verdict != policy.Allow {
 		status = refusalStatus(o.ruling.Reason, t.status)
 	}
@@ -68,8 +74,7 @@ func (s *Server) judge(ctx context.Context, t target) outcome {
 	if err := s.record(&o.event); err != nil {
 		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
 	}
-	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(begin))
-	return o
+	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
 }
 
 // decide asks the policy, then the door's own rules. The policy is asked even

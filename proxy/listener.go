@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -82,7 +83,16 @@ type peer struct {
 	gate  *gate
 	asked atomic.Int64 // requests that reached the handler
 	begun atomic.Int64 // requests of which the first byte was read
+	over  atomic.Bool  // nothing more is read: what comes would be no request
 	once  sync.Once
+}
+
+// Read reads nothing more once the connection is over.
+func (p *peer) Read(b []byte) (int, error) {
+	if p.over.Load() {
+		return 0, io.EOF
+	}
+	return p.Conn.Read(b)
 }
 
 // Close closes the connection and gives its place free, once.

@@ -53,17 +53,8 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		t.refuse(policy.ReasonBadHost, findingMalformed, http.StatusBadRequest)
 	}
 	o := outcome{ruling: s.decide(&t)}
-	o.event = o.ruling.Event(t.Request)
 	// An allowed name has no business here: its answer in the browser's cache is
 	// old, and the page says to try again.
-	o.event.Status = http.StatusServiceUnavailable
-	if o.ruling.Verdict != policy.Allow {
-		o.event.Status = refusalStatus(o.ruling.Reason, t.status)
-	}
-	o.event.Method, o.event.Finding = t.method, t.finding
-	if err := s.record(&o.event); err != nil {
-		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
-	}
-	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
+	s.conclude(&t, &o, http.StatusServiceUnavailable)
 	s.reply(x, s.page(r, &o))
 }

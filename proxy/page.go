@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-
-	"schoolgate/policy"
 )
 
 // EventHeader carries the event's ID on every answer to an explicit request, so
@@ -55,13 +53,4 @@ func send(w http.ResponseWriter, resp *http.Response) error {
 func (s *Server) failed(r *http.Request, o *outcome, err error) *http.Response {
 	o.event.Status = errorStatus(err)
 	return s.page(r, o)
-}
-
-// clientOf is the request's client by its connection.
-func clientOf(r *http.Request) policy.Request {
-	q := policy.Request{}
-	if p := peerOf(r.Context()); p != nil {
-		q.Client = p.addr
-	}
-	return q
 }

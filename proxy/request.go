@@ -19,6 +19,16 @@ var methods = []string{
 	http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
+// clientOf begins a request with who asks: the address of the connection, and
+// nothing that a header says. Without one it is an unknown client.
+func clientOf(r *http.Request) policy.Request {
+	q := policy.Request{}
+	if p := peerOf(r.Context()); p != nil {
+		q.Client = p.addr
+	}
+	return q
+}
+
 // plainTarget reads an absolute-form request. The URL alone says where it goes:
 // Go has dropped the Host header already, as RFC 9112 section 3.2.2 asks, and
 // the one sent on is made from the URL.

@@ -36,6 +36,7 @@ type Server struct {
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
 	serving                 serving
+	conns                   sync.WaitGroup // those that net/http holds
 
 	// life ends when the drain time is over: work of tunnels that no client
 	// waits for hangs on it.
@@ -118,12 +119,17 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 		return
 	}
 	switch state {
+	case http.StateNew:
+		s.conns.Add(1)
 	case http.StateActive:
 		p.begun.Add(1)
+	case http.StateHijacked:
+		s.conns.Done()
 	case http.StateClosed:
-		if p.begun.Load() > p.asked.Load() {
+		if p.begun.Load() > p.asked.Load() && !p.over.Load() {
 			s.unreadable(p)
 		}
+		s.conns.Done()
 	}
 }
 
@@ -153,6 +159,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.drain()
 	running.Wait()
+	s.conns.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

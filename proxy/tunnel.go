@@ -2,11 +2,9 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -201,98 +199,4 @@ func echFront(h policy.Host) bool {
 func (tn *tunnel) count(direction string, n int64) {
 	tn.moved.Add(n)
 	tn.server.metrics.bytes.WithLabelValues(direction).Add(float64(n))
-}
-
-// tunnels is every open tunnel; it owns their goroutines.
-type tunnels struct {
-	mu      sync.Mutex
-	open    map[*tunnel]struct{}
-	closed  bool
-	running sync.WaitGroup
-}
-
-// start runs a tunnel; false means that the door is closing.
-func (ts *tunnels) start(tn *tunnel, run func()) bool {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.closed {
-		return false
-	}
-	ts.open[tn] = struct{}{}
-	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
-	ts.running.Go(func() {
-		defer ts.end(tn)
-		run()
-	})
-	return true
-}
-
-func (ts *tunnels) end(tn *tunnel) {
-	if v := recover(); v != nil {
-		tn.server.metrics.panics.Inc()
-		tn.server.log.Error("panic in a tunnel, tunnel closed", "stack", string(debug.Stack()))
-	}
-	tn.close()
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	delete(ts.open, tn)
-	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
-}
-
-func (ts *tunnels) list() []*tunnel {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	list := make([]*tunnel, 0, len(ts.open))
-	for tn := range ts.open {
-		list = append(list, tn)
-	}
-	return list
-}
-
-func (ts *tunnels) refuse() {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	ts.closed = true
-}
-
-// wait gives the tunnels until ctx is done, then ends and closes what is left,
-// and returns when the last has gone.
-func (ts *tunnels) wait(ctx context.Context, end func()) {
-	defer end()
-	stop := context.AfterFunc(ctx, func() {
-		end()
-		for _, tn := range ts.list() {
-			tn.close()
-		}
-	})
-	defer stop()
-	ts.running.Wait()
-}
-
-// revoke decides every open tunnel anew and closes those no longer allowed
-// (Y34): a changed policy, a new list or the end of a period reach what is open.
-func (s *Server) revoke() {
-	for _, tn := range s.tunnels.list() {
-		judged := tn.judged.Load()
-		if judged == nil {
-			continue // still being decided
-		}
-		for _, t := range *judged {
-			if s.revokeFor(tn, t) {
-				break
-			}
-		}
-	}
-}
-
-func (s *Server) revokeFor(tn *tunnel, t target) bool {
-	t.Time, t.finding = now(), ""
-	if s.decide(&t).Verdict == policy.Allow {
-		return false
-	}
-	t.finding = findingRevoked
-	tn.close()
-	s.metrics.revoked.Inc()
-	s.judgeTunnel(t)
-	return true
 }

@@ -1,0 +1,12 @@
+package proxy
+
+import "golang.org/x/sys/unix"
+
+// descriptorLimit is how many descriptors the process may hold; 0 if unknown.
+func descriptorLimit() uint64 {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0
+	}
+	return r.Cur
+}

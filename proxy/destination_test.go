@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// TestDestinations: T2. Every range of the inside is refused, at its first and
+// last address, unless the school lists it.
+func TestDestinations(t *testing.T) {
+	d, err := newDestinations(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range inside {
+		last := p.Addr().AsSlice()
+		for i := p.Bits(); i < len(last)*8; i++ {
+			last[i/8] |= 0x80 >> (i % 8)
+		}
+		end, _ := netip.AddrFromSlice(last)
+		for _, a := range []netip.Addr{p.Addr(), end} {
+			if d.permitted(a) {
+				t.Errorf("%s of %s is permitted", a, p)
+			}
+		}
+	}
+	for _, s := range []string{"8.8.8.8", "1.1.1.1", "198.51.100.2", "2606:4700::1111", "2001:db8:77::2", "172.32.0.1", "100.128.0.1", "11.0.0.0"} {
+		if !d.permitted(netip.MustParseAddr(s)) {
+			t.Errorf("%s is not permitted", s)
+		}
+	}
+	if d.permitted(netip.Addr{}) || d.permitted(netip.MustParseAddr("fe80::1%eth0")) {
+		t.Error("no address, or one with a zone, is permitted")
+	}
+}
+
+// TestListedDestinations: a listed range opens, but never the box's own address
+// in it: that must be listed alone.
+func TestListedDestinations(t *testing.T) {
+	own := netip.MustParseAddr("10.0.0.1")
+	for _, c := range []struct {
+		allowed, addr string
+		want          bool
+	}{
+		{"10.0.0.0/8", "10.9.9.9", true},
+		{"10.0.0.7/8", "10.9.9.9", true}, // written with host bits
+		{"10.0.0.0/8", "10.0.0.1", false},
+		{"10.0.0.1/32", "10.0.0.1", true},
+		{"10.0.0.1/32", "10.0.0.2", false},
+		{"127.0.0.0/8", "127.0.0.1", true},
+		{"10.0.0.0/8", "::ffff:10.9.9.9", false},
+		{"fd00::/8", "fd12::1", true},
+		{"0.0.0.0/0", "fd12::1", false},
+	} {
+		d, err := newDestinations([]netip.Prefix{netip.MustParsePrefix(c.allowed)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.own.Store(&map[netip.Addr]bool{own: true})
+		if got := d.permitted(netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("with %s listed, permitted(%s) = %v, want %v", c.allowed, c.addr, got, c.want)
+		}
+	}
+	d, err := newDestinations(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := netip.MustParseAddr("203.0.113.7")
+	d.own.Store(&map[netip.Addr]bool{public: true})
+	if d.permitted(public) {
+		t.Error("the box's own public address is permitted")
+	}
+}
+
+// TestDescriptors: F14. Connections never take the last descriptors.
+func TestDescriptors(t *testing.T) {
+	for _, c := range []struct {
+		conns       int
+		descriptors uint64
+		want        int
+	}{
+		{1000, 0, 1000}, {1000, 1 << 20, 1000}, {1000, 2256, 1000}, {1000, 2255, 999}, {1000, 1024, 384}, {1000, 100, 8},
+	} {
+		if got := within(c.conns, c.descriptors); got != c.want {
+			t.Errorf("within(%d, %d) = %d, want %d", c.conns, c.descriptors, got, c.want)
+		}
+	}
+}
