@@ -102,6 +102,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors, ctx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return a.dns.Run(ctx) })
 	doors.Go(func() error { return a.proxy.Run(ctx) })
+	doors.Go(func() error { return a.guardStore(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}

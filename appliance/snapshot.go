@@ -20,13 +20,24 @@ import (
 // openStore opens the category store in force: the last good version, or, on a
 // box that has built none, one of the starter lists.
 func (a *Appliance) openStore(ctx context.Context) error {
-	box := a.box()
-	key, err := mandatoryKey(box)
+	var err error
+	if a.dir, err = categories.OpenDir(a.box().Lists.Store); err != nil {
+		return fmt.Errorf("category store: %w", err)
+	}
+	store, err := a.lastGoodStore(ctx)
 	if err != nil {
 		return err
 	}
-	if a.dir, err = categories.OpenDir(box.Lists.Store); err != nil {
-		return fmt.Errorf("category store: %w", err)
+	a.takeStore(store)
+	return nil
+}
+
+// lastGoodStore opens the newest version that is whole. Where none is, it builds
+// one of the starter lists: a small filter is better than none (fault F5).
+func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error) {
+	key, err := mandatoryKey(a.box())
+	if err != nil {
+		return nil, err
 	}
 	store, skipped, err := a.dir.OpenLastGood(key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
 	for _, s := range skipped {
@@ -36,11 +47,46 @@ func (a *Appliance) openStore(ctx context.Context) error {
 		a.log.Error("no category store can be read, going on with the starter lists", "err", err)
 	}
 	if err != nil || outdatedStarter(store.Info()) {
-		if store, err = a.buildStarter(ctx, key); err != nil {
-			return err
+		return a.buildStarter(ctx, key)
+	}
+	return store, nil
+}
+
+// guardEvery is how often the store in force is asked whether it can be read.
+const guardEvery = 2 * time.Second
+
+// guardStore replaces a store that has become unreadable under us (fault F6) by
+// the last good one. Until then it refuses whatever it is asked.
+func (a *Appliance) guardStore(ctx context.Context) error {
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if a.store.Load().Readable() {
+			continue
+		}
+		if err := a.replaceStore(ctx); err != nil {
+			a.log.Error("category store cannot be read and cannot be replaced: everything it is asked for is refused", "err", err)
 		}
 	}
+}
+
+func (a *Appliance) replaceStore(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	a.log.Error("category store can no longer be read, going back to the last good one", "version", a.store.Load().Version())
+	store, err := a.lastGoodStore(ctx)
+	if err != nil {
+		return err
+	}
 	a.takeStore(store)
+	now := *a.engine.Current()
+	now.Lists, now.StoreVersion = store, store.Version()
+	a.engine.Swap(&now)
 	return nil
 }
 
