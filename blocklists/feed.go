@@ -60,6 +60,8 @@ type Feed struct {
 	Enabled    bool
 	Note       string // what the feed is known to get wrong
 	Rule       policy.Pos
+	Remote     Remote // where it is downloaded from; with Path, that is read until the first download
+	Synthetic  bool   // invented entries: never counted as protection (I1)
 
 	Limits   Limits // the zero value takes the defaults
 	embedded fs.FS  // where Path lies if the feed ships in the binary

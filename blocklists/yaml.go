@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -181,7 +182,8 @@ func (l *loader) feedKeys(f *Feed, name string) map[string]func(*yaml.Node) {
 	path := func(to *string) func(*yaml.Node) {
 		return func(n *yaml.Node) { *to = l.path(n) }
 	}
-	return map[string]func(*yaml.Node){
+	keys := l.remoteKeys(f, name)
+	maps.Copy(keys, map[string]func(*yaml.Node){
 		"name":       text(&f.Name),
 		"path":       path(&f.Path),
 		"delta":      path(&f.Delta),
@@ -196,7 +198,8 @@ func (l *loader) feedKeys(f *Feed, name string) map[string]func(*yaml.Node) {
 		"weight":     func(n *yaml.Node) { f.Weight = l.weight(n, name) },
 		"date":       func(n *yaml.Node) { f.Date = l.date(n, name) },
 		"enabled":    func(n *yaml.Node) { f.Enabled = l.boolean(n, name) },
-	}
+	})
+	return keys
 }
 
 func (l *loader) scalar(n *yaml.Node) string {
@@ -287,7 +290,7 @@ func (l *loader) date(n *yaml.Node, feed string) time.Time {
 
 func (l *loader) boolean(n *yaml.Node, feed string) bool {
 	if n.Value != "true" && n.Value != "false" {
-		l.problem(n, "feed %q: enabled: want true or false, not %q", feed, n.Value)
+		l.problem(n, "feed %q: want true or false, not %q", feed, n.Value)
 	}
 	return n.Value == "true"
 }
@@ -300,9 +303,12 @@ func (l *loader) whole(n *yaml.Node, f *Feed) {
 		}
 	}
 	need(f.Name != "", "name is missing")
-	need(f.Path != "", "path is missing")
+	need(f.Path != "" || f.Remote.URL != "", "path or url is missing")
 	need(f.Format != "", "format is missing (one of %v)", formats)
 	need(f.Kind != "", "kind is missing (one of %v)", kinds)
+	if err := f.remoteProblem(); err != nil {
+		need(false, "%v", err)
+	}
 	need(f.Licence != "", "licence is missing: a list without one may not be used")
 	need(f.Delta == "" || f.Format == CSV, "delta is for the format csv")
 	if f.Format == CSV {
