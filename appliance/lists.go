@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ type ListsBuild struct {
 	Key      []byte // of mandatory lists
 	Version  uint64
 	Progress io.Writer // a line for each feed as it is done; nil for none
-	Refused  io.Writer // every refused line, with file:line and reason; nil for none
+	Refused  io.Writer // every refused line with file:line and reason, then the entries not believed; nil for none
 	Log      *slog.Logger
 }
 
@@ -69,17 +70,18 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 	for _, f := range report.Feeds {
 		errs = append(errs, f.Err)
 	}
-	errs = append(errs, build.refused.close(), build.progressErr)
-	if err := errors.Join(errs...); err != nil {
-		report.Elapsed = time.Since(began)
-		return report, err
+	err = errors.Join(append(errs, build.progressErr)...)
+	if err == nil {
+		report.Store, err = b.Finish(ctx)
 	}
-	report.Store, err = b.Finish(ctx)
 	for i, s := range report.Store.Sources {
 		report.Feeds[i].Store = s
 	}
+	for _, s := range report.Store.Suspects {
+		build.refused.suspect(s)
+	}
 	report.Elapsed = time.Since(began)
-	return report, err
+	return report, errors.Join(err, build.refused.close())
 }
 
 // listsBuild is one build: its workers share the store, the log and the screen.
@@ -204,6 +206,16 @@ func (l *refusedLog) add(feed string, x blocklists.Refusal) {
 	}
 	if l.lines++; l.lines <= maxRefusedLines {
 		_, l.err = fmt.Fprintf(l.w, "%s: %s\n", feed, x)
+	}
+}
+
+// suspect writes an entry of public lists that the store does not believe.
+func (l *refusedLog) suspect(s categories.Suspect) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w != nil && l.err == nil {
+		_, l.err = fmt.Fprintf(l.w, "not believed: %s%s: %s by %s, and the name has a clean record\n",
+			s.Host, s.Path, s.Category, strings.Join(s.Sources, ", "))
 	}
 }
 

@@ -24,7 +24,7 @@ func (r ListsReport) Print(w io.Writer) error {
 	if r.Store.Names > 0 {
 		r.printCategories(p)
 		r.printSuspects(p)
-		p.f("\n%d names and %d URLs in the store, %d of them on clean record or evidence alone; version %d\n",
+		p.f("\n%d names and %d URLs in the store, %d of which say nothing by themselves (clean records, weak evidence); version %d\n",
 			r.Store.Names, r.Store.URLs, r.Store.Names+r.Store.URLs-r.Store.Indexed, r.Store.Version)
 		p.f("%s in %s\n", megabytes(r.Store.FileSize), r.Elapsed.Round(10*time.Millisecond))
 	}
