@@ -68,7 +68,7 @@ func TestFeedMistakes(t *testing.T) {
 				`feeds.yaml:7:13: feed "a": weight "heavy": want a number above 0, up to 10`,
 			}},
 		{"missing keys", "feeds:\n  - name: a\n", []string{
-			`feeds.yaml:2:5: feed "a": path is missing`,
+			`feeds.yaml:2:5: feed "a": path or url is missing`,
 			`feeds.yaml:2:5: feed "a": format is missing (one of [domains hosts adblock dnsmasq rpz wildcards urls ip ut1 v2fly csv])`,
 			`feeds.yaml:2:5: feed "a": kind is missing (one of [public curated mandatory clean])`,
 			`feeds.yaml:2:5: feed "a": licence is missing: a list without one may not be used`,
