@@ -2,12 +2,12 @@ package audit
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"schoolgate/policy"
 )
@@ -129,10 +129,13 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, ErrLocked), f.Close())
+	for range 5 { // a reader asking whether the journal is live holds it for a moment
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return f, nil
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	return f, nil
+	return nil, errors.Join(ErrLocked, f.Close())
 }
 
 // live reports whether some process is writing the journal now.

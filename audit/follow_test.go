@@ -114,19 +114,17 @@ func TestFollowGap(t *testing.T) {
 // refused at once. When it goes on, those who waited are recorded.
 func TestOverload(t *testing.T) {
 	d := newSimDisk()
-	var hang sync.Mutex
+	hang := make(chan struct{})
 	d.fail = func(_ int, op string) error {
 		if op == "write" {
 			d.mu.Unlock() // only writers hang
-			hang.Lock()
-			hang.Unlock()
+			<-hang
 			d.mu.Lock()
 		}
 		return nil
 	}
 	dir := t.TempDir()
 	j := openTest(t, dir, Options{MaxWaiting: 10, disk: d})
-	hang.Lock()
 	var wg sync.WaitGroup
 	refused := make(chan error, 100)
 	for i := range 100 {
@@ -142,7 +140,7 @@ func TestOverload(t *testing.T) {
 			t.Errorf("Record = %v, want ErrOverloaded", err)
 		}
 	}
-	hang.Unlock()
+	close(hang)
 	wg.Wait()
 	if got := j.Head().Seq; got != 10 {
 		t.Errorf("%d events recorded, want the 10 that waited", got)

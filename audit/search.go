@@ -69,7 +69,7 @@ func (s *search) segment(dir string, firsts []policy.EventID, i int) bool {
 	}
 	if err != nil {
 		if seg != nil {
-			err = errors.Join(err, seg.close())
+			gap.Err = errors.Join(err, seg.close())
 		}
 		return s.fail(gap)
 	}
