@@ -114,6 +114,7 @@ func TestFollowGap(t *testing.T) {
 // refused at once. When it goes on, those who waited are recorded.
 func TestOverload(t *testing.T) {
 	d := newSimDisk()
+	j := openTest(t, t.TempDir(), Options{MaxWaiting: 10, disk: d})
 	hang := make(chan struct{})
 	d.fail = func(_ int, op string) error {
 		if op == "write" {
@@ -123,8 +124,6 @@ func TestOverload(t *testing.T) {
 		}
 		return nil
 	}
-	dir := t.TempDir()
-	j := openTest(t, dir, Options{MaxWaiting: 10, disk: d})
 	var wg sync.WaitGroup
 	refused := make(chan error, 100)
 	for i := range 100 {
