@@ -6,7 +6,7 @@ BIN     := bin/schoolgate
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BENCH   ?= .
 
-.PHONY: run build test check unit fuzz bench deps clean FORCE
+.PHONY: run build test check unit fuzz bench bench-dns deps clean FORCE
 
 ## run: build the appliance and start it on loopback with the sample school
 run: build
@@ -48,6 +48,10 @@ fuzz:
 ## bench: the hot paths, allocations counted, each beside a peer or bare ceiling
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./categories ./proxy/... ./audit ./dnsfilter/...
+
+## bench-dns: the DNS door beside dnsdist and unbound (root installs them)
+bench-dns:
+	@dnsfilter/bench/bench-dns.sh
 
 clean:
 	rm -rf bin

@@ -40,8 +40,12 @@ type Options struct {
 const (
 	journalDir = "journal"
 	alertsDir  = "alerts"
-	keyFile    = "mandatory.key" // beside the store's folder
+	keyFile    = "mandatory.key" // in the store's folder
 )
+
+// journalReserve is disk space kept aside for the journal and used when the disk
+// is full, so that the last hour is recorded while somebody makes room (fault F3).
+const journalReserve = 64 << 20
 
 // Appliance is the whole box.
 type Appliance struct {
@@ -145,7 +149,7 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err := os.MkdirAll(box.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Log: a.log, Metrics: a.registry}
+	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Reserve: journalReserve, Log: a.log, Metrics: a.registry}
 	if box.Audit.Durability == configs.StrictlySync {
 		options.Durability = audit.Strict
 	}
@@ -179,8 +183,9 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 func (a *Appliance) openProxy(context.Context) (err error) {
 	c := a.box().Proxy
 	a.proxy, err = proxy.New(proxy.Config{
-		Listen: texts(c.Listen), Decider: &a.engine, Sink: a.journal, Resolver: a.dns, Pages: blockpage.Pages{},
-		ConnectPorts: c.ConnectPorts, AllowDestinations: c.AllowDestinations,
+		Listen: texts(c.Listen), PageListen: texts(c.PageListen),
+		Decider: &a.engine, Sink: a.journal, Resolver: a.dns, Pages: pages{&a.config},
+		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations,
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
 	})
@@ -189,6 +194,15 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	}
 	a.onClose(closeOnce(a.proxy))
 	return nil
+}
+
+// pages are the block pages, in the words of the configuration in force.
+type pages struct{ config *atomic.Pointer[configs.Config] }
+
+// Page writes the page for a recorded event.
+func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
+	school := p.config.Load().School
+	return blockpage.Pages{School: school.Name, Ask: school.Ask}.Page(h, r, e)
 }
 
 func (a *Appliance) openHealth(ctx context.Context) error {

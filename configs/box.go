@@ -111,7 +111,9 @@ func (l *loader) readDNS(v value, dns *DNS) {
 func readProxy(v value, p *Proxy) {
 	v.fields(map[string]func(value){
 		"listen":             many(&p.Listen, listener),
+		"page_listen":        many(&p.PageListen, listener),
 		"connect_ports":      many(&p.ConnectPorts, portNumber),
+		"http_ports":         many(&p.HTTPPorts, portNumber),
 		"allow_destinations": many(&p.AllowDestinations, network),
 		"max_connections":    one(&p.MaxConnections, number(1, 1_000_000)),
 		"max_per_client":     one(&p.MaxPerClient, number(1, 1_000_000)),

@@ -59,8 +59,10 @@ const (
 // Proxy is the HTTP(S) door.
 type Proxy struct {
 	Listen            []netip.AddrPort
-	AllowDestinations []netip.Prefix // private ranges that may be reached all the same
-	ConnectPorts      []uint16
+	PageListen        []netip.AddrPort // where the block page is served to those the DNS sent to the sinkhole
+	AllowDestinations []netip.Prefix   // private ranges that may be reached all the same
+	ConnectPorts      []uint16         // for HTTPS
+	HTTPPorts         []uint16         // for plain HTTP, besides 80
 	MaxConnections    int
 	MaxPerClient      int
 }
@@ -127,6 +129,8 @@ type Log struct {
 // School is policy.yaml, read and compiled.
 type School struct {
 	File    string // the name decisions give it, e.g. policy.yaml
+	Name    string // the school's own, for its pages; "" leaves it out
+	Ask     string // whom adults ask about a blocked page; "" for IT support
 	Spec    policy.Spec
 	Policy  *policy.Policy
 	Members []Member

@@ -22,6 +22,11 @@ const (
 // (REQUIREMENTS 4.2), so they are told apart by name here and by a test.
 const youtubeModerate = "restrictmoderate.youtube.com"
 
+// wholeSites are hosts of captive-portal checks that are whole sites besides.
+// Only the page of the check is open there: the name of a search engine must not
+// be, to a Nursery tablet. Devices that ask them ask a host of its own first.
+var wholeSites = map[string]bool{"www.google.com": true, "www.apple.com": true, "fedoraproject.org": true}
+
 // essentials are the never-block set and the hosts that serve safe search, from
 // the files in the binary. They hold for a school's own policy, too: a child's
 // help-line stays open whatever is written there.
@@ -33,7 +38,11 @@ func (l *loader) essentials() (never []policy.NeverBlock, safe []policy.SafeHost
 		}
 	}
 	for _, r := range l.embeddedRows(captiveFile, "host", "path", "system") {
-		if rule, ok := l.embeddedSite(r, r.get("host")+r.get("path")); ok {
+		check := r.get("host")
+		if wholeSites[check] {
+			check += r.get("path")
+		}
+		if rule, ok := l.embeddedSite(r, check); ok {
 			rule.Exact, rule.Note = true, "network check of "+r.get("system")
 			never = append(never, policy.NeverBlock{HostRule: rule})
 		}

@@ -21,6 +21,8 @@ type schoolReader struct {
 	spec    policy.Spec
 	members []Member
 	alerts  Alerts
+	name    string
+	ask     string
 
 	periods map[string]bool
 	devices map[string]policy.Pos
@@ -40,7 +42,7 @@ func (l *loader) readSchool(f folder, d *document, root value) School {
 	r.walk(root)
 	l.close(d)
 	r.spec.NeverBlock, r.spec.SafeHosts = l.essentials()
-	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts}
+	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts, Name: r.name, Ask: r.ask}
 	if s.Spec.Version == "" {
 		s.Spec.Version = hex.EncodeToString(r.digest.Sum(nil))[:12]
 	}
@@ -63,7 +65,10 @@ func (r *schoolReader) walk(root value) {
 		r.readZone(zone)
 	}
 	root.fields(map[string]func(value){
-		"version":    one(&r.spec.Version, ident),
+		"version": one(&r.spec.Version, ident),
+		"school": func(v value) {
+			v.fields(map[string]func(value){"name": one(&r.name, words), "ask": one(&r.ask, words)})
+		},
 		"timezone":   func(value) {}, // read above: times elsewhere depend on it
 		"profiles":   r.readProfiles,
 		"groups":     r.readGroups,

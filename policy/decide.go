@@ -108,25 +108,19 @@ func (p *Policy) neverBlock(q *question, d *Decision) bool {
 		d.Verdict, d.Reason, d.Category, d.Rule, d.Note, d.Shielded = Allow, ReasonNeverBlock, HelpLine, r.Rule, r.Note, true
 		return true
 	}
-	// A check that is one page of a big site opens that page, and the name in the
-	// DNS, where there are no pages; a tunnel to the site is not the check.
+	// A check that is one page of a site opens that page alone: neither the name
+	// nor a tunnel to it is the check.
 	path := q.Path
-	if path == "" && q.Door != DoorDNS {
+	if path == "" {
 		path = "/"
 	}
 	r := p.essentials.Find(q.Host, path, q.Time)
-	if r == nil || (r.Path != "" && path == "" && q.profile.ApprovedOnly && !q.facts.Categories.Minus(plumbing).Empty()) {
+	if r == nil {
 		return false
 	}
 	d.Verdict, d.Reason, d.Category, d.Rule, d.Note = Allow, ReasonNeverBlock, Infrastructure, r.Rule, r.Note
 	return true
 }
-
-// plumbing is what a host made only for checks and updates may be listed as. A
-// check that is one page of a site that is more than that, a search engine say,
-// does not open the site's name to those who see approved sites only: the DNS
-// sees no pages, and such checks have other hosts to fall back on.
-var plumbing = SetOf(Infrastructure, Updates)
 
 func (p *Policy) cutOff(q *question, d *Decision) bool {
 	switch {

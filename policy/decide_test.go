@@ -33,7 +33,7 @@ func TestDecide(t *testing.T) {
 		{"a help-line beats a missing signature", signer, DoorTLS, "www.help.example", tuesday, "allow never_block helpline policy.yaml:70 0"},
 		{"a help-line beats approved-only", nursery, DoorTLS, "help.example", tuesday, "allow never_block helpline policy.yaml:70 0"},
 		{"an update host beats its category", year5, DoorDNS, "cdn.updates.example", tuesday, "allow never_block infrastructure policy.yaml:71 0"},
-		{"a captive check opens the name", year5, DoorDNS, "www.search.example", tuesday, "allow never_block infrastructure policy.yaml:72 0"},
+		{"a captive check that is a page opens no name", nursery, DoorDNS, "www.search.example", tuesday, "block not_approved  policy.yaml:10 0"},
 		{"a captive check opens its page", nursery, DoorHTTP, "www.search.example/gen_204", tuesday, "allow never_block infrastructure policy.yaml:72 0"},
 		{"a captive check opens no other page", nursery, DoorHTTP, "www.search.example/search?q=x", tuesday, "block not_approved  policy.yaml:10 0"},
 		{"a captive check opens no tunnel", nursery, DoorCONNECT, "www.search.example", tuesday, "block not_approved  policy.yaml:10 0"},
@@ -245,40 +245,5 @@ func BenchmarkDecide(b *testing.B) {
 				s.Decide(q)
 			}
 		})
-	}
-}
-
-func TestACheckDoesNotOpenASearchEngineToApprovedOnly(t *testing.T) {
-	spec := Spec{
-		Profiles: []Profile{
-			{Name: "eyfs", Band: EYFS, ApprovedOnly: true, Approved: []string{"sites"}},
-			{Name: "ks2", Band: KS2, Uncategorised: Block},
-		},
-		Groups:     []Group{{Name: "young", Profile: "eyfs"}, {Name: "old", Profile: "ks2"}},
-		Lists:      map[string][]HostRule{"sites": {{Host: host(t, "approved.example"), Verdict: Allow}}},
-		NeverBlock: []NeverBlock{{HostRule: HostRule{Host: host(t, "search.example"), Path: "/gen_204"}}, {HostRule: HostRule{Host: host(t, "check.example"), Path: "/gen_204"}}},
-	}
-	p, problems := Compile(spec)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	for _, c := range []struct {
-		profile, host, path string
-		cats                CategorySet
-		want                Verdict
-	}{
-		{"eyfs", "search.example", "", SetOf(SearchEngines), Block},
-		{"eyfs", "search.example", "/gen_204", SetOf(SearchEngines), Allow},
-		{"eyfs", "check.example", "", SetOf(Infrastructure), Allow},
-		{"eyfs", "check.example", "", CategorySet{}, Allow},
-		{"ks2", "search.example", "", SetOf(SearchEngines), Allow},
-	} {
-		q := question{
-			Request: Request{Door: DoorDNS, Host: host(t, c.host), Path: c.path},
-			facts:   Facts{Categories: c.cats}, profile: p.Profile(c.profile),
-		}
-		if got := p.decide(&q); got.Verdict != c.want {
-			t.Errorf("decide(%s as %s, path %q, %v) = %s, want %s", c.host, c.profile, c.path, c.cats.IDs(), got.Verdict, c.want)
-		}
 	}
 }
