@@ -197,7 +197,9 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 }
 
 // pages are the block pages, in the words of the configuration in force.
-type pages struct{ config *atomic.Pointer[configs.Config] }
+type pages struct {
+	config *atomic.Pointer[configs.Config]
+}
 
 // Page writes the page for a recorded event.
 func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
