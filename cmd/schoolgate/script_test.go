@@ -254,7 +254,7 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 // ready ADDR: the appliance that was started in the background serves.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, "ready ADDR")
-	ts.Check(testkit.Ready(args[0], 20*time.Second))
+	ts.Check(testkit.Ready(args[0], 20*time.Second, nil))
 }
 
 // expand FILE: $NAMES in it become what they stand for.

@@ -57,12 +57,17 @@ func free(port int) bool {
 }
 
 // Ready waits until the appliance whose health page is at addr says that it is
-// ready; the error tells what it said last.
-func Ready(addr string, within time.Duration) error {
+// ready; the error tells what it said last. It gives up when gone is closed.
+func Ready(addr string, within time.Duration, gone <-chan struct{}) error {
 	client := http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	var last error
 	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-gone:
+			return fmt.Errorf("%s ended before it was ready", addr)
+		default:
+		}
 		resp, err := client.Get("http://" + addr + "/readyz")
 		if err != nil {
 			last = err
