@@ -10,7 +10,17 @@
 //
 // Whoever made the file is not trusted: line length, unpacked size, packing
 // ratio, members and bad lines are bounded by [Limits], and past a bound the
-// feed as a whole is refused. It never writes a file, follows a link out of an
-// archive, asks the network or decides whether an entry counts; that is the
-// category store's work.
+// feed as a whole is refused. Reading writes no file, follows no link out of an
+// archive and asks no network. Whether an entry counts is never decided here;
+// that is the category store's work.
+//
+// A feed with an address is downloaded by a [Fetcher] into a [Cache], which
+// keeps the last good copy of each until there is a better one:
+//
+//  1. the publisher is asked for what is newer, over TLS, under bounds of time,
+//     size and speed, and never at an address inside the school
+//  2. the checksum and the signature are compared, where the feed has them
+//  3. the file is read as above, and compared with the copy at hand: a list that
+//     shrank, grew or became another one waits for a person
+//  4. it is put beside the copy at hand, on the disk, and named as the new one
 package blocklists
