@@ -30,6 +30,7 @@ func defaultBox() Box {
 			MaxConnections: 4096, MaxPerClient: 256,
 		},
 		Metrics: Metrics{Listen: addrPorts("127.0.0.1:9300")},
+		Lists:   Lists{HoldAt: 1},
 		Mail:    Mail{TLS: StartTLS, Timeout: 30 * time.Second},
 		Audit:   Audit{Durability: Normal, SegmentSize: 64 << 20},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
@@ -59,8 +60,10 @@ func (l *loader) readBox(v value) Box {
 		},
 		"lists": func(v value) {
 			v.fields(map[string]func(value){
-				"feeds": one(&b.Lists.Feeds, fileName),
-				"store": one(&b.Lists.Store, fileName),
+				"feeds":   one(&b.Lists.Feeds, fileName),
+				"store":   one(&b.Lists.Store, fileName),
+				"proxy":   one(&b.Lists.Proxy, webAddress),
+				"hold_at": one(&b.Lists.HoldAt, number(0, 100)),
 			})
 		},
 		"mail": func(v value) { l.readMail(v, &b.Mail) },

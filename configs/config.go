@@ -76,6 +76,10 @@ type Metrics struct {
 type Lists struct {
 	Feeds string // the feed file; "" for the starter lists in the binary
 	Store string // folder of the category stores
+	Proxy string // the proxy that lists are fetched by; "" goes straight out
+	// HoldAt is the share in a hundred of what the school used last week that a
+	// new version may newly block before a person must release it (F14).
+	HoldAt int
 }
 
 // Mail is how alerts leave the box. Without a Server none are sent.
