@@ -38,7 +38,7 @@ func (a *answers) add(name, event string) {
 // Every answered request is in the journal, whenever the process dies: an event
 // is written before its answer leaves. Three rounds on the same data, under mixed
 // load; what the crash left behind is taken up again without a word of complaint.
-func TestKillLosesNoAnsweredRequest(t *testing.T) { // R26, S2, F1
+func TestKillLosesNoAnsweredRequest(t *testing.T) { // fault F2
 	upstream := testkit.NewUpstream(t)
 	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr})
 	var all answers

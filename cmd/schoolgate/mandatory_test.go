@@ -75,7 +75,7 @@ func readSealed(t *testing.T) (s sealed) {
 // A site or page of a mandatory list is reached by nobody: however it is written,
 // through whichever door, whoever asks, under a policy that allows everything and
 // has an exception and a pass for the very host. It is not even looked up.
-func TestMandatoryListIsNeverServed(t *testing.T) { // R21, S3, G5
+func TestMandatoryListIsNeverServed(t *testing.T) { // R1, T1
 	lists := readSealed(t)
 	rng := rand.New(rand.NewPCG(2, 1))
 	t.Logf("seed 2, 1")

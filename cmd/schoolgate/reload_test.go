@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -29,7 +28,7 @@ type reloads struct {
 // While both doors are under load, policy and store are swapped by SIGHUP and by
 // the command, and mistakes are refused. No question goes without an answer, no
 // request fails, and what was put in force is in force when the command returns.
-func TestReloadUnderLoadLosesNothing(t *testing.T) { // R19, S6
+func TestReloadUnderLoadLosesNothing(t *testing.T) { // fault F17
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "a lesson")
 	}))
@@ -76,7 +75,7 @@ func (r *reloads) changes() {
 		b.Write("policy.yaml", broken)
 		b.Signal(syscall.SIGHUP)
 		refused++
-		r.said("reload refused, keeping the last good state", refused)
+		said(t, b, "reload refused, keeping the last good state", refused)
 		r.want("flip.example", "block")
 		if _, trouble, err := b.Try("reload"); err == nil || !strings.Contains(trouble, `unknown category "gamling" (did you mean "gambling"?)`) {
 			t.Errorf("reload of a broken policy: %v, %s", err, trouble)
@@ -85,7 +84,7 @@ func (r *reloads) changes() {
 		b.Write("policy.yaml", closed)
 		b.Signal(syscall.SIGHUP)
 		done++
-		r.said("msg=reloaded", done)
+		said(t, b, "msg=reloaded", done)
 		r.want("flip.example", "allow")
 
 		listed := map[bool]string{true: "fresh.example", false: "other.example"}[round%2 == 0]
@@ -97,15 +96,6 @@ func (r *reloads) changes() {
 	}
 	b.Run("lists", "rollback", "3") // that of the second round
 	r.want("fresh.example", "allow")
-}
-
-func (r *reloads) said(words string, n int) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
-	defer cancel()
-	if err := r.box.Log().Wait(ctx, words, n); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // want asks both doors for a verdict.

@@ -197,6 +197,18 @@ func (s *SMTP) Wait(ctx context.Context, n int) {
 	}
 }
 
+// WaitFor returns once n messages have been kept in all.
+func (s *SMTP) WaitFor(ctx context.Context, n int) {
+	s.t.Helper()
+	for len(s.Messages()) < n {
+		select {
+		case <-s.arrived:
+		case <-ctx.Done():
+			s.t.Fatalf("waiting for %d messages in all: %d have come", n, len(s.Messages()))
+		}
+	}
+}
+
 // strike takes the next fault if it is for this stage.
 func (s *SMTP) strike(at SMTPStage) (SMTPFault, bool) {
 	s.mu.Lock()
