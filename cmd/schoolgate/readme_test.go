@@ -23,6 +23,7 @@ import (
 type block struct {
 	line       int
 	background bool // runs until the end of the document
+	eventually bool // repeated until it prints what is said
 	steps      []step
 }
 
@@ -35,14 +36,15 @@ type step struct {
 }
 
 // parseReadme finds the console blocks of a document. A block under an HTML comment
-// that says background is started and left running.
+// that says background is started and left running; one under eventually is about
+// something that takes a moment.
 func parseReadme(text string) (blocks []block, err error) {
 	var open *block
 	before := ""
 	for i, line := range strings.Split(text, "\n") {
 		switch command, isCommand := strings.CutPrefix(line, "$ "); {
 		case open == nil && line == "```console":
-			open = &block{line: i + 1, background: before == "<!-- background -->"}
+			open = &block{line: i + 1, background: before == "<!-- background -->", eventually: before == "<!-- eventually -->"}
 		case open == nil:
 			if line != "" {
 				before = line
@@ -132,19 +134,27 @@ func runReadme(t *testing.T, dir string, blocks []block) {
 				startStep(t, dir, s)
 				continue
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), stepTimeout)
-			cmd := shell(ctx, dir, s.command)
-			output, err := cmd.CombinedOutput()
-			late := ctx.Err()
-			cancel()
-			if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || late != nil) {
-				t.Fatalf("line %d: $ %s: %v\n%s", s.line, s.command, err, output)
+			output := runStep(t, dir, s)
+			for end := time.Now().Add(20 * time.Second); b.eventually && !s.matches(output) && time.Now().Before(end); {
+				output = runStep(t, dir, s)
 			}
-			if !s.matches(string(output)) {
+			if !s.matches(output) {
 				t.Errorf("line %d: $ %s prints\n%s\nand the document says\n%s", s.line, s.command, output, strings.Join(s.want, "\n"))
 			}
 		}
 	}
+}
+
+// runStep gives what one command prints; how it ends is for what it prints to say.
+func runStep(t *testing.T, dir string, s step) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), stepTimeout)
+	defer cancel()
+	output, err := shell(ctx, dir, s.command).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || ctx.Err() != nil) {
+		t.Fatalf("line %d: $ %s: %v\n%s", s.line, s.command, err, output)
+	}
+	return string(output)
 }
 
 // shell runs a command of a document as a person at a prompt would, in a group of
@@ -159,15 +169,15 @@ func shell(ctx context.Context, dir, command string) *exec.Cmd {
 }
 
 // startStep leaves a command running until the test ends, and returns once it has
-// printed what the document says that it prints.
+// printed, on standard output, what the document says that it prints.
 func startStep(t *testing.T, dir string, s step) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := shell(ctx, dir, s.command)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) } // Ctrl-C
 	cmd.WaitDelay = 30 * time.Second
-	log := &testkit.Log{}
-	cmd.Stdout, cmd.Stderr = log, log
+	log, trouble := &testkit.Log{}, &testkit.Log{} // a first build says on standard error what it fetches
+	cmd.Stdout, cmd.Stderr = log, trouble
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("line %d: $ %s: %v", s.line, s.command, err)
 	}
@@ -177,7 +187,7 @@ func startStep(t *testing.T, dir string, s step) {
 		cancel()
 		<-ended
 		if t.Failed() {
-			t.Logf("line %d: $ %s printed\n%s", s.line, s.command, log)
+			t.Logf("line %d: $ %s printed\n%s%s", s.line, s.command, log, trouble)
 		}
 	})
 	deadline := time.After(stepTimeout)
@@ -188,9 +198,9 @@ func startStep(t *testing.T, dir string, s step) {
 		case <-tick.C:
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("line %d: $ %s ended: %v\n%s", s.line, s.command, err, log)
+			t.Fatalf("line %d: $ %s ended: %v", s.line, s.command, err)
 		case <-deadline:
-			t.Fatalf("line %d: $ %s does not print what the document says:\n%s", s.line, s.command, log)
+			t.Fatalf("line %d: $ %s does not print what the document says", s.line, s.command)
 		}
 	}
 }
@@ -276,8 +286,8 @@ func TestReadmeRunner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(blocks) != 4 || !blocks[0].background {
-		t.Fatalf("%d blocks, the first in the background: %t; want 4, true", len(blocks), blocks[0].background)
+	if len(blocks) != 5 || !blocks[0].background {
+		t.Fatalf("%d blocks, the first in the background: %t; want 5, true", len(blocks), blocks[0].background)
 	}
 	runReadme(t, t.TempDir(), blocks)
 }
