@@ -47,7 +47,7 @@ fuzz:
 
 ## bench: the hot paths, allocations counted, each beside a peer or bare ceiling
 bench:
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./categories ./proxy/... ./audit ./dnsfilter/...
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./categories ./clients ./appliance ./proxy/... ./audit ./dnsfilter/... ./blocklists ./blockpage
 
 ## bench-dns: the DNS door beside dnsdist and unbound (root installs them)
 bench-dns:
