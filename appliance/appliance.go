@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"schoolgate/audit"
-	"schoolgate/blockpage"
 	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/dnsfilter"
@@ -178,33 +177,6 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 	}
 	a.onClose(func() error { a.dns.Close(); return nil })
 	return nil
-}
-
-func (a *Appliance) openProxy(context.Context) (err error) {
-	c := a.box().Proxy
-	a.proxy, err = proxy.New(proxy.Config{
-		Listen: texts(c.Listen), PageListen: texts(c.PageListen),
-		Decider: &a.engine, Sink: a.journal, Resolver: a.dns, Pages: pages{&a.config},
-		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations,
-		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
-		Log:    a.log, Metrics: a.registry,
-	})
-	if err != nil {
-		return fmt.Errorf("proxy: %w", err)
-	}
-	a.onClose(closeOnce(a.proxy))
-	return nil
-}
-
-// pages are the block pages, in the words of the configuration in force.
-type pages struct {
-	config *atomic.Pointer[configs.Config]
-}
-
-// Page writes the page for a recorded event.
-func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
-	school := p.config.Load().School
-	return blockpage.Pages{School: school.Name, Ask: school.Ask}.Page(h, r, e)
 }
 
 func (a *Appliance) openHealth(ctx context.Context) error {

@@ -118,8 +118,14 @@ func readProxy(v value, p *Proxy) {
 		"connect_ports":      many(&p.ConnectPorts, portNumber),
 		"http_ports":         many(&p.HTTPPorts, portNumber),
 		"allow_destinations": many(&p.AllowDestinations, network),
-		"max_connections":    one(&p.MaxConnections, number(1, 1_000_000)),
-		"max_per_client":     one(&p.MaxPerClient, number(1, 1_000_000)),
+		"transparent": func(v value) {
+			v.fields(map[string]func(value){
+				"http": many(&p.Transparent.HTTP, listener),
+				"tls":  many(&p.Transparent.TLS, listener),
+			})
+		},
+		"max_connections": one(&p.MaxConnections, number(1, 1_000_000)),
+		"max_per_client":  one(&p.MaxPerClient, number(1, 1_000_000)),
 	})
 }
 

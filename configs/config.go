@@ -63,8 +63,15 @@ type Proxy struct {
 	AllowDestinations []netip.Prefix   // private ranges that may be reached all the same
 	ConnectPorts      []uint16         // for HTTPS
 	HTTPPorts         []uint16         // for plain HTTP, besides 80
+	Transparent       Transparent
 	MaxConnections    int
 	MaxPerClient      int
+}
+
+// Transparent is where the gateway redirects what devices send to any site.
+type Transparent struct {
+	HTTP []netip.AddrPort // what was meant for port 80
+	TLS  []netip.AddrPort // what was meant for port 443
 }
 
 // Metrics is where /metrics, /healthz and /readyz are served.

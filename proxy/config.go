@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -35,6 +36,9 @@ type Pages interface {
 type Config struct {
 	Listen     []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128; may be empty
 	PageListen []string // addresses the DNS sinkhole points at; may be empty
+	// Transparent doors take what the gateway redirects to them.
+	Transparent Transparent
+	Names       Names // for connections without a server name; may be nil
 
 	Decider  Decider
 	Sink     policy.Sink
@@ -51,6 +55,8 @@ type Config struct {
 	Limits  Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+
+	original func(net.Conn) (netip.AddrPort, bool) // tests: in place of the kernel
 }
 
 // Limits bounds time and number. A zero field takes its default; New fills them.
@@ -119,6 +125,9 @@ func (c *Config) check() error {
 		return errors.New("no pages")
 	}
 	c.Limits.fill()
+	if c.original == nil {
+		c.original = redirected
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

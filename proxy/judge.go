@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"schoolgate/policy"
@@ -22,6 +23,8 @@ const (
 	findingDestination = "inside"       // the name leads to the inside
 	findingNotTLS      = "not_tls"      // a tunnel that does not begin with TLS
 	findingSNI         = "sni_mismatch" // CONNECT and SNI name different hosts
+	findingNoSNI       = "no_sni"       // a transparent tunnel without a name
+	findingElsewhere   = "elsewhere"    // a transparent connection to an address that is not the name's
 	findingTwoNames    = "two_names"    // a ClientHello with more than one name
 	findingECH         = "ech"          // the real name is encrypted
 	findingRevoked     = "revoked"      // an open tunnel, closed as its verdict changed
@@ -31,6 +34,7 @@ const (
 type target struct {
 	policy.Request
 	port    uint16
+	dst     netip.Addr // transparent: the address the client chose; recorded, never dialled
 	method  string
 	ports   func(port uint16, listed bool) bool // which ports are carried
 	refused policy.Reason                       // set where the door itself refuses...
@@ -132,6 +136,8 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 	case !t.ports(t.port, o.route.listed):
 		t.finding = findingPort
 		o.ruling = refuse(o.ruling, policy.ReasonProtocol)
+	case t.finding == "" && s.elsewhere(t, o.route.addrs):
+		t.finding = findingElsewhere
 	}
 	return 0
 }

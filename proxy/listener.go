@@ -56,7 +56,9 @@ func (g *gate) leave(a netip.Addr) {
 // listener hands out connections that the gate let in.
 type listener struct {
 	net.Listener
-	gate *gate
+	gate     *gate
+	kind     kind
+	original func(net.Conn) (netip.AddrPort, bool) // where a transparent connection was meant to go
 }
 
 // Accept passes over connections beyond the bound: they are closed at once.
@@ -71,7 +73,11 @@ func (l *listener) Accept() (net.Conn, error) {
 			conn.Close()
 			continue
 		}
-		return &peer{Conn: conn, addr: addr, gate: l.gate}, nil
+		p := &peer{Conn: conn, addr: addr, gate: l.gate}
+		if l.kind.usual != 0 {
+			p.dst = l.destination(conn)
+		}
+		return p, nil
 	}
 }
 
@@ -80,6 +86,7 @@ func (l *listener) Accept() (net.Conn, error) {
 type peer struct {
 	net.Conn
 	addr  netip.Addr
+	dst   netip.AddrPort // transparent doors: where it was meant to go
 	gate  *gate
 	asked atomic.Int64 // requests that reached the handler
 	begun atomic.Int64 // requests of which the first byte was read

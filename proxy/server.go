@@ -24,6 +24,7 @@ type Server struct {
 	sink     policy.Sink
 	resolver Resolver
 	pages    Pages
+	names    Names // may be nil
 	log      *slog.Logger
 	metrics  *metrics
 	limits   Limits
@@ -46,10 +47,27 @@ type Server struct {
 	doors []door
 }
 
-// door is one listener with what serves it.
+// door is one listener with what serves it: no server for TLS that was
+// redirected to us, which is peeked at and not parsed.
 type door struct {
 	listener net.Listener
 	server   *http.Server
+}
+
+func (d door) serve(s *Server) error {
+	if d.server == nil {
+		return s.serveTLS(d.listener)
+	}
+	return d.server.Serve(d.listener)
+}
+
+// shut lets no more in and waits for requests under way until ctx is done.
+func (d door) shut(ctx context.Context) {
+	if d.server == nil {
+		d.listener.Close() // it cannot fail but by being closed already
+	} else if d.server.Shutdown(ctx) != nil {
+		d.server.Close() // the drain time is over; errors close sockets only
+	}
 }
 
 // New checks cfg and binds, so a taken port is reported here. Call Run or Close.
@@ -66,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages,
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, names: cfg.Names,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
@@ -75,11 +93,19 @@ func New(cfg Config) (*Server, error) {
 	s.tunnels.open = map[*tunnel]struct{}{}
 	s.transport = s.newTransport()
 	s.goproxy = s.newGoproxy()
-	for _, addr := range cfg.Listen {
-		err = errors.Join(err, s.bind(addr, s))
-	}
-	for _, addr := range cfg.PageListen {
-		err = errors.Join(err, s.bind(addr, http.HandlerFunc(s.servePage)))
+	for _, d := range []struct {
+		addrs   []string
+		kind    kind
+		handler http.HandlerFunc
+	}{
+		{cfg.Listen, kind{}, s.ServeHTTP},
+		{cfg.PageListen, kind{}, s.servePage},
+		{cfg.Transparent.HTTP, transparentHTTP, s.serveTransparent},
+		{cfg.Transparent.TLS, transparentTLS, nil},
+	} {
+		for _, addr := range d.addrs {
+			err = errors.Join(err, s.bind(addr, &listener{gate: s.gate, kind: d.kind, original: cfg.original}, d.handler))
+		}
 	}
 	if err != nil {
 		s.Close()
@@ -88,12 +114,15 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) bind(addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
+func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
+	if l.Listener, err = net.Listen("tcp", addr); err != nil {
 		return err
 	}
-	s.doors = append(s.doors, door{&listener{l, s.gate}, s.newHTTPServer(h)})
+	d := door{listener: l}
+	if !l.kind.tls {
+		d.server = s.newHTTPServer(h)
+	}
+	s.doors = append(s.doors, d)
 	return nil
 }
 
@@ -133,7 +162,8 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Addrs are the addresses bound: first those of Listen, then of PageListen.
+// Addrs are the addresses bound: those of Listen, of PageListen, of
+// Transparent.HTTP and of Transparent.TLS, in this order.
 func (s *Server) Addrs() []net.Addr {
 	var list []net.Addr
 	for _, d := range s.doors {
@@ -150,7 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, d := range s.doors {
 		running.Go(func() {
-			if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := d.serve(s); !errors.Is(err, http.ErrServerClosed) {
 				cancel(fmt.Errorf("proxy: %w", err))
 			}
 		})
@@ -194,11 +224,7 @@ func (s *Server) drain() {
 	s.tunnels.refuse()
 	var closing sync.WaitGroup
 	for _, d := range s.doors {
-		closing.Go(func() {
-			if d.server.Shutdown(ctx) != nil {
-				d.server.Close() // the drain time is over; errors close sockets only
-			}
-		})
+		closing.Go(func() { d.shut(ctx) })
 	}
 	closing.Wait()
 	s.serving.close()

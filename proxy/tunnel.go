@@ -18,9 +18,9 @@ type tunnel struct {
 	target  target // the CONNECT host, or the URL of an upgrade
 	outcome outcome
 	client  net.Conn
-	origin  net.Conn
-	early   []byte // what the client sent ahead, for the origin
-	ahead   []byte // what the origin sent ahead, for the client
+	origin  net.Conn // nil until it is dialled
+	early   []byte   // what the client sent ahead, for the origin
+	ahead   []byte   // what the origin sent ahead, for the client
 
 	moved  atomic.Int64             // bytes relayed, both ways: shows that it is alive
 	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
@@ -36,7 +36,9 @@ func (tn *tunnel) close() {
 	if !tn.closed {
 		tn.closed = true
 		tn.client.Close()
-		tn.origin.Close()
+		if tn.origin != nil {
+			tn.origin.Close()
+		}
 	}
 }
 
@@ -49,7 +51,9 @@ func (tn *tunnel) swap(origin net.Conn) bool {
 		origin.Close()
 		return false
 	}
-	tn.origin.Close()
+	if tn.origin != nil {
+		tn.origin.Close()
+	}
 	tn.origin = origin
 	return true
 }
@@ -76,7 +80,7 @@ var alertAccessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
 func (tn *tunnel) peek() (sniff.Hello, bool) {
 	s := tn.server
 	deadline := now().Add(s.limits.Hello)
-	if tn.client.SetDeadline(deadline) != nil || tn.origin.SetDeadline(deadline) != nil {
+	if tn.client.SetDeadline(deadline) != nil || tn.origin != nil && tn.origin.SetDeadline(deadline) != nil {
 		return sniff.Hello{}, false
 	}
 	var in io.Reader = tn.client

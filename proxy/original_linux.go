@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// redirected is where a connection was meant to go before the gateway's rules
+// redirected it to us; false if nothing redirected it.
+func redirected(conn net.Conn) (netip.AddrPort, bool) {
+	tcp := plainTCP(conn)
+	if tcp == nil {
+		return netip.AddrPort{}, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	six := clientAddr(tcp.LocalAddr()).Is6()
+	var dst netip.AddrPort
+	err = raw.Control(func(fd uintptr) {
+		if six {
+			dst = redirected6(int(fd))
+		} else {
+			dst = redirected4(int(fd))
+		}
+	})
+	return dst, err == nil && dst.IsValid()
+}
+
+// redirected4 asks for a sockaddr_in, which is as long as the multicast request
+// that x/sys reads here: family, port, address.
+func redirected4(fd int) netip.AddrPort {
+	got, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, unix.SO_ORIGINAL_DST)
+	if err != nil {
+		return netip.AddrPort{} // no entry in the kernel's table of connections
+	}
+	b := got.Multiaddr
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:4]))
+}
+
+// redirected6 asks for a sockaddr_in6, with which the answer read here begins.
+// Its port is in network order, read as a number of this machine.
+func redirected6(fd int) netip.AddrPort {
+	got, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, unix.SO_ORIGINAL_DST)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	var port [2]byte
+	binary.NativeEndian.PutUint16(port[:], got.Addr.Port)
+	return netip.AddrPortFrom(netip.AddrFrom16(got.Addr.Addr).Unmap(), binary.BigEndian.Uint16(port[:]))
+}

@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"schoolgate/policy"
+	"schoolgate/proxy/sniff"
+)
+
+// Transparent is where connections arrive that the gateway took out of the
+// pupils' way: they believe they speak to the site itself.
+type Transparent struct {
+	HTTP []string // what was meant for port 80
+	TLS  []string // what was meant for port 443
+}
+
+// Names remembers which names the DNS door answered with an address, newest
+// first, for one client. A connection without a server name is judged by them.
+type Names interface {
+	Names(client, addr netip.Addr, now time.Time) []string
+}
+
+// kind says what a listener carries; the zero kind is the explicit proxy.
+type kind struct {
+	tls   bool
+	usual uint16 // the port that a transparent door stands for; 0 is an explicit one
+}
+
+var (
+	transparentHTTP = kind{usual: 80}
+	transparentTLS  = kind{usual: 443, tls: true}
+)
+
+// destination is where a connection was meant to go. With a redirect the kernel
+// knows; with TPROXY it is the socket's own address. A client that dials the
+// listener itself meant nowhere: it gets the usual port and no address.
+func (l *listener) destination(conn net.Conn) netip.AddrPort {
+	dst, ok := l.original(conn)
+	if !ok {
+		dst = addrPort(conn.LocalAddr())
+	}
+	if dst == addrPort(conn.LocalAddr()) && dst.Port() == addrPort(l.Addr()).Port() {
+		return netip.AddrPortFrom(netip.Addr{}, l.kind.usual)
+	}
+	return dst
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}
+
+// serveTransparent makes an origin-form request the absolute one it stands for.
+// The Host header says which site; where the connection was meant to go says
+// only the port: the name is resolved by us and that is what is dialled (Y21,
+// CVE-2009-0801).
+func (s *Server) serveTransparent(w http.ResponseWriter, r *http.Request) {
+	p := peerOf(r.Context())
+	if p == nil || r.Method == http.MethodConnect || r.URL.IsAbs() {
+		s.ServeHTTP(w, r) // meant for some other proxy: judged as if asked of us
+		return
+	}
+	u := *r.URL
+	u.Scheme, u.Host = "http", siteOf(r.Host, p.dst)
+	again := r.WithContext(r.Context())
+	again.URL, again.RequestURI = &u, "http://"+u.Host+r.RequestURI
+	s.ServeHTTP(w, again)
+}
+
+// siteOf is the site that a Host header names, on the port that was dialled. It
+// reads nothing into the text: what is no host is refused where targets are read.
+func siteOf(host string, dst netip.AddrPort) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else {
+		host = strings.Trim(host, "[]")
+	}
+	if host == "" && dst.Addr().IsValid() { // HTTP/1.0 knows no Host
+		host = dst.Addr().String()
+	}
+	if dst.Port() == 80 && strings.Contains(host, ":") {
+		return "[" + host + "]"
+	} else if dst.Port() == 80 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(dst.Port())))
+}
+
+// serveTLS takes connections from a transparent TLS listener until it is closed.
+func (s *Server) serveTLS(l net.Listener) error {
+	wait := time.Duration(0)
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			wait = 0
+			s.startTransparent(conn)
+		case errors.Is(err, net.ErrClosed):
+			return http.ErrServerClosed
+		default: // no descriptors, as a rule: they come back
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(wait):
+			case <-s.life.Done():
+				return http.ErrServerClosed
+			}
+		}
+	}
+}
+
+func (s *Server) startTransparent(conn net.Conn) {
+	p, ok := conn.(*peer)
+	if !ok {
+		conn.Close()
+		return
+	}
+	tn := &tunnel{server: s, client: conn}
+	tn.target = target{Request: policy.Request{Door: policy.DoorTLS, Client: p.addr}, ports: s.tunnelPort}
+	tn.target.port, tn.target.dst = p.dst.Port(), p.dst.Addr()
+	tn.target.Host = hostOfAddr(p.dst.Addr()) // until a name is known
+	if !s.tunnels.start(tn, tn.runTransparent) {
+		tn.close()
+	}
+}
+
+// runTransparent peeks, decides by the server name, dials that name and relays.
+func (tn *tunnel) runTransparent() {
+	hello, ok := tn.peek()
+	if !ok {
+		return
+	}
+	if !tn.admitTransparent(&hello) || !tn.reach() {
+		tn.client.Write(alertAccessDenied) // the connection is closed either way
+		return
+	}
+	tn.early = hello.Raw
+	tn.relay()
+}
+
+// admitTransparent decides on the name in the hello. Without one it decides on
+// the names that this client was given for the address, all of which must be
+// allowed; without those on the bare address, which a pupil may not have (Y15,
+// Y20).
+func (tn *tunnel) admitTransparent(hello *sniff.Hello) bool {
+	s := tn.server
+	s.metrics.hellos.WithLabelValues("ok").Inc()
+	targets := tn.named(hello)
+	for i, t := range targets {
+		if i > 0 && s.decide(&t).Verdict == policy.Allow {
+			continue // the one event is for the name dialled, or for the one refused
+		}
+		o := s.judgeTunnel(t)
+		if i == 0 || !o.allowed() {
+			tn.target, tn.outcome = t, o
+		}
+		if !o.allowed() {
+			return false
+		}
+	}
+	tn.judged.Store(&targets)
+	return true
+}
+
+// named is what the connection asks for: one target for a server name, one for
+// each name remembered, or the bare address.
+func (tn *tunnel) named(hello *sniff.Hello) []target {
+	t := tn.target
+	if hello.SNI != "" {
+		host, err := policy.ParseHost(hello.SNI)
+		t.Host = host
+		if err != nil {
+			t.refuse(policy.ReasonBadHost, findingMalformed, 0)
+		} else if hello.ECH && echFront(host) {
+			t.finding = findingECH
+			if tn.server.decide(&t).Band().Pupil() {
+				t.refuse(policy.ReasonProtocol, findingECH, 0)
+			}
+		}
+		return []target{t}
+	}
+	t.finding = findingNoSNI
+	var list []target
+	if tn.server.names != nil && t.dst.IsValid() {
+		for _, name := range tn.server.names.Names(t.Client, t.dst, now()) {
+			if host, err := policy.ParseHost(name); err == nil {
+				t.Host = host
+				list = append(list, t)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return []target{t}
+	}
+	return list
+}
+
+// reach dials what was allowed.
+func (tn *tunnel) reach() bool {
+	origin, err := tn.server.dial(tn.server.life, tn.outcome.route)
+	if err != nil {
+		tn.server.metrics.dialFailed(err)
+		return false
+	}
+	return tn.swap(origin)
+}
+
+// elsewhere reports whether a transparent connection was meant for an address
+// that the name it shows does not lead to: told in the record, and never dialled.
+func (s *Server) elsewhere(t *target, addrs []netip.Addr) bool {
+	if !t.dst.IsValid() || s.names == nil {
+		return false // with no memory of answers, an old answer looks the same
+	}
+	for _, a := range addrs {
+		if a == t.dst {
+			return false
+		}
+	}
+	for _, name := range s.names.Names(t.Client, t.dst, now()) {
+		if h, err := policy.ParseHost(name); err == nil && h == t.Host {
+			return false
+		}
+	}
+	return true
+}
+
+// hostOfAddr is an address as a host; none for no address.
+func hostOfAddr(a netip.Addr) policy.Host {
+	if !a.IsValid() {
+		return policy.Host{}
+	}
+	h, err := policy.ParseHost(a.String())
+	if err != nil {
+		return policy.Host{} // an address with a zone, say: no host is refused
+	}
+	return h
+}
