@@ -161,24 +161,6 @@ func (a *Appliance) openJournal(context.Context) error {
 	return nil
 }
 
-func (a *Appliance) openDNS(context.Context) (err error) {
-	c := a.box().DNS
-	blocking, ok := dnsfilter.ParseBlocking(string(c.Answer))
-	if !ok {
-		return fmt.Errorf("dns: there is no answer %q", c.Answer)
-	}
-	a.dns, err = dnsfilter.New(dnsfilter.Config{
-		Listen: texts(c.Listen), Decider: &a.engine, Sink: a.journal, Upstreams: texts(c.Upstreams),
-		Clients: c.Networks, Blocking: blocking, Sinkhole: c.Addresses, PrivateNets: a.box().Proxy.AllowDestinations,
-		Log: a.log, Metrics: a.registry,
-	})
-	if err != nil {
-		return fmt.Errorf("dns: %w", err)
-	}
-	a.onClose(func() error { a.dns.Close(); return nil })
-	return nil
-}
-
 func (a *Appliance) openHealth(ctx context.Context) error {
 	for _, addr := range a.box().Metrics.Listen {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())

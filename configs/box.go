@@ -4,11 +4,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 )
-
-const resolvConf = "/etc/resolv.conf"
 
 // defaultBox is what a schoolgate.yaml that says nothing gets; README.md and the
 // sample file show each of these values, and a test compares them.
@@ -17,13 +14,16 @@ func defaultBox() Box {
 		Policy: "policy.yaml",
 		Data:   "var",
 		DNS: DNS{
-			Listen:    addrPorts("127.0.0.1:5300"),
-			Networks:  localNetworks(),
-			Answer:    Sinkhole,
-			Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
-			CacheSize: 50_000,
-			EDEText:   "blocked by the school's internet filter",
-			system:    true,
+			Listen:     addrPorts("127.0.0.1:5300"),
+			Networks:   localNetworks(),
+			Answer:     Sinkhole,
+			Addresses:  []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+			Order:      Fastest,
+			Rate:       1000,
+			Burst:      5000,
+			CacheBytes: 32 << 20,
+			EDEText:    "blocked by the school's internet filter",
+			system:     true,
 		},
 		Proxy: Proxy{
 			Listen: addrPorts("127.0.0.1:3128"), ConnectPorts: []uint16{443},
@@ -92,25 +92,6 @@ func (l *loader) readBox(v value) Box {
 	return b
 }
 
-func (l *loader) readDNS(v value, dns *DNS) {
-	v.fields(map[string]func(value){
-		"listen": many(&dns.Listen, listener),
-		"upstreams": func(v value) {
-			dns.system = false
-			v.each(func(v value) { l.upstream(v, dns) })
-		},
-		"networks": many(&dns.Networks, network),
-		"block": func(v value) {
-			v.fields(map[string]func(value){
-				"answer":    one(&dns.Answer, choice("answer", Sinkhole, NXDOMAIN, Refused)),
-				"addresses": many(&dns.Addresses, address),
-				"ede_text":  one(&dns.EDEText, words),
-			})
-		},
-		"cache": one(&dns.CacheSize, number(0, 5_000_000)),
-	})
-}
-
 func readProxy(v value, p *Proxy) {
 	v.fields(map[string]func(value){
 		"listen":             many(&p.Listen, listener),
@@ -127,43 +108,6 @@ func readProxy(v value, p *Proxy) {
 		"max_connections": one(&p.MaxConnections, number(1, 1_000_000)),
 		"max_per_client":  one(&p.MaxPerClient, number(1, 1_000_000)),
 	})
-}
-
-func (l *loader) upstream(v value, dns *DNS) {
-	if v.isText() && v.node.Value == "system" {
-		dns.system = true
-	} else if up, ok := read(v, upstream); ok {
-		dns.Upstreams = append(dns.Upstreams, up)
-	}
-}
-
-// systemUpstreams adds the resolvers the operating system uses. A box without
-// any starts all the same: it answers what it blocks and says the rest failed.
-func (l *loader) systemUpstreams(v value, dns *DNS) {
-	var servers []netip.AddrPort
-	if file, err := os.Open(resolvConf); err == nil {
-		servers = nameservers(file)
-		file.Close() // read only: nothing can be lost
-	}
-	for _, s := range servers {
-		if !listensOn(dns.Listen, s) {
-			dns.Upstreams = append(dns.Upstreams, s)
-		}
-	}
-	if len(dns.Upstreams) == 0 {
-		l.warn(v.pos(), "dns.upstreams: %s names no resolver but this box itself, so allowed names cannot be answered (write an address)", resolvConf)
-	}
-}
-
-// listensOn reports whether the address is one of our own listeners: asking
-// there would be asking ourselves.
-func listensOn(own []netip.AddrPort, s netip.AddrPort) bool {
-	for _, l := range own {
-		if l.Port() == s.Port() && (l.Addr().Unmap() == s.Addr() || (l.Addr().IsUnspecified() && s.Addr().IsLoopback())) {
-			return true
-		}
-	}
-	return false
 }
 
 func (l *loader) readMail(v value, m *Mail) {
@@ -207,23 +151,7 @@ func (l *loader) checkBox(v value, b *Box) {
 	if len(b.DNS.Listen)+len(b.Proxy.Listen) == 0 {
 		v.problem("no door: dns.listen and proxy.listen are both empty, so nothing would be filtered")
 	}
-	if b.DNS.Answer == Sinkhole {
-		families := map[bool]int{}
-		for _, a := range b.DNS.Addresses {
-			families[a.Is4()]++
-		}
-		if len(b.DNS.Addresses) == 0 || families[true] > 1 || families[false] > 1 {
-			v.problem("dns.block.addresses: a sinkhole is one IPv4 address, one IPv6 address or one of each")
-		}
-	}
-	if len(b.DNS.Networks) == 0 && len(b.DNS.Listen) > 0 {
-		v.problem("dns.networks: it is empty, so nobody may ask (write the school's address ranges)")
-	}
-	for _, p := range b.DNS.Networks {
-		if p.Bits() == 0 {
-			l.warn(v.pos(), "dns.networks: %s is the whole internet: anyone who reaches this box may use it", p)
-		}
-	}
+	l.checkDNS(v, &b.DNS)
 }
 
 // complete joins relative file names to the folder of the file that named them.
@@ -235,5 +163,6 @@ func (b *Box) complete(f folder) {
 		b.Lists.Store = f.place(b.Lists.Store)
 	}
 	b.Lists.Feeds = f.place(b.Lists.Feeds)
+	b.DNS.Certificate, b.DNS.Key = f.place(b.DNS.Certificate), f.place(b.DNS.Key)
 	b.Mail.PasswordFile, b.Mail.CAFile = f.place(b.Mail.PasswordFile), f.place(b.Mail.CAFile)
 }

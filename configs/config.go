@@ -33,29 +33,6 @@ type Box struct {
 	Log     Log
 }
 
-// DNS is the DNS door.
-type DNS struct {
-	Listen    []netip.AddrPort
-	Upstreams []netip.AddrPort // "system" has been replaced by the nameservers of /etc/resolv.conf
-	Networks  []netip.Prefix   // who may ask
-	Answer    BlockAnswer
-	Addresses []netip.Addr // the sinkhole, at most one of each family
-	CacheSize int          // answers kept
-	EDEText   string       // what a refused client's resolver may show; "" for none
-
-	system bool // the operating system's resolvers are wanted, too
-}
-
-// BlockAnswer is how a blocked name is answered.
-type BlockAnswer string
-
-// The answers to a blocked name.
-const (
-	Sinkhole BlockAnswer = "sinkhole" // our own address
-	NXDOMAIN BlockAnswer = "nxdomain" // no such name
-	Refused  BlockAnswer = "refused"  // we do not say
-)
-
 // Proxy is the HTTP(S) door.
 type Proxy struct {
 	Listen            []netip.AddrPort

@@ -155,18 +155,6 @@ func listener(s string) (netip.AddrPort, error) {
 	return ap, nil
 }
 
-// upstream reads the address of a resolver; the port may be left out.
-func upstream(s string) (netip.AddrPort, error) {
-	if a, err := address(s); err == nil {
-		return netip.AddrPortFrom(a, 53), nil
-	}
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil || ap.Port() == 0 {
-		return netip.AddrPort{}, fmt.Errorf("bad resolver %q: want an address such as 9.9.9.9, 9.9.9.9:53 or [fd00::1]:53, or the word system", clip(s))
-	}
-	return ap, nil
-}
-
 // network reads a range in CIDR form, or one address. Bits set to the right of
 // the mask are refused: they are most often a typing mistake in the mask.
 func network(s string) (netip.Prefix, error) {

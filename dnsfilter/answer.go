@@ -80,7 +80,7 @@ func (s *Server) composeBlocked(j *job) {
 		m.addresses(&j.q, s.cfg.Sinkhole, s.blockedTTL)
 		s.orNoData(j)
 	}
-	m.explain(blockedCode(j.ruling.Reason), j.extraText())
+	m.explain(blockedCode(j.ruling.Reason), s.extraText(j))
 }
 
 // blockedCode tells what an operator's list or rule refuses (15, Blocked) from
@@ -93,16 +93,37 @@ func blockedCode(r policy.Reason) uint16 {
 	return dns.ExtendedErrorCodeBlocked
 }
 
-// extraText is for adults, who may see which rule it was; a pupil's device is
-// told nothing, and nobody is told of a mandatory list.
-func (j *job) extraText() string {
+// extraText is for adults, who may see what it was; a pupil's device is told
+// nothing, and nobody is told of a mandatory list.
+func (s *Server) extraText(j *job) string {
 	if j.ruling.Profile == nil || j.ruling.Band().Pupil() || j.ruling.Reason == policy.ReasonMandatory {
 		return ""
 	}
 	if j.ruling.Category == policy.Uncategorised {
-		return j.ruling.Reason.String()
+		return s.words.reason[j.ruling.Reason]
 	}
-	return j.ruling.Category.String()
+	return s.words.category[j.ruling.Category]
+}
+
+// refusalWords is what an adult may read of a refusal, written once.
+type refusalWords struct {
+	category [policy.NumCategories]string
+	reason   [256]string
+}
+
+// newRefusalWords puts a beginning before each; without one nothing is said.
+func newRefusalWords(beginning string) *refusalWords {
+	w := &refusalWords{}
+	if beginning == "" {
+		return w
+	}
+	for i := range w.category {
+		w.category[i] = beginning + ": " + policy.Category(i).String()
+	}
+	for i := range w.reason {
+		w.reason[i] = beginning + ": " + policy.Reason(i).String()
+	}
+	return w
 }
 
 func (s *Server) orNoData(j *job) {

@@ -48,10 +48,12 @@ type Config struct {
 	Decider Decider
 	Sink    policy.Sink
 
-	ListenTLS []string    // addr:port for DNS over TLS, for the school's own devices
-	TLS       *tls.Config // its certificate
+	ListenTLS   []string    // addr:port for DNS over TLS, for the school's own devices
+	ListenHTTPS []string    // addr:port for DNS over HTTPS, likewise
+	TLS         *tls.Config // their certificate
 
-	Upstreams    []string            // addr:port of the resolvers to ask, or tls://addr:port#name
+	Upstreams    []string            // resolvers to ask: addr:port, tls://addr:port#name or https://addr/path#name
+	Ordered      bool                // the first of them that is well, not the fastest
 	Zones        map[string][]string // resolvers of a zone of the school's own
 	PrivateZones []string            // names below may have private addresses
 	PrivateNets  []netip.Prefix      // addresses any name may have
@@ -64,6 +66,7 @@ type Config struct {
 
 	Blocking   Blocking
 	Sinkhole   []netip.Addr  // the block page; none is 0.0.0.0 and ::
+	EDEText    string        // what an adult's device may show of a refusal, before the category; "" for nothing
 	BlockedTTL time.Duration // at most and by default a minute
 	AnswerTTL  time.Duration // what a client may keep an answer: by default a minute, so that a changed rule is felt (Y34)
 
@@ -94,7 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Decider == nil || c.Sink == nil {
 		errs = append(errs, errors.New("a decider and a sink are needed: nothing is answered undecided or unrecorded"))
 	}
-	if len(c.ListenTLS) > 0 && c.TLS == nil {
+	if len(c.ListenTLS)+len(c.ListenHTTPS) > 0 && c.TLS == nil {
 		errs = append(errs, errors.New("listen for TLS: a certificate is needed"))
 	}
 	if c.BlockedTTL < 0 || c.BlockedTTL > maxBlockedTTL {
@@ -131,7 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 
 func (c Config) upstream() upstream.Config {
 	return upstream.Config{
-		Servers: c.Upstreams, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
+		Servers: c.Upstreams, Ordered: c.Ordered, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
 		TrustAD: c.TrustAD, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, Metrics: c.Metrics,
 	}
 }

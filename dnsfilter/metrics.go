@@ -20,7 +20,7 @@ type metrics struct {
 	dropped *prometheus.CounterVec
 	limited, outside, malformed, unrecorded, panics,
 	tcpOpen, tcpRefused prometheus.Counter
-	inFlight, conns prometheus.Gauge
+	inFlight prometheus.Gauge
 }
 
 // typeClass keeps the labels few: nobody needs to count TYPE1234.
@@ -49,7 +49,8 @@ func classOf(t uint16) typeClass {
 	return typeOther
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics registers them; open counts connections.
+func newMetrics(reg prometheus.Registerer, open func() int) *metrics {
 	f := promauto.With(reg)
 	name := func(s string) string { return "schoolgate_dnsfilter_" + s }
 	counter := func(n, help string) prometheus.Counter {
@@ -70,8 +71,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		tcpOpen:    counter("tcp_connections_total", "TCP connections accepted."),
 		tcpRefused: counter("tcp_refused_total", "TCP connections closed for the sake of others."),
 		inFlight:   f.NewGauge(prometheus.GaugeOpts{Name: name("in_flight"), Help: "Questions that wait for an upstream."}),
-		conns:      f.NewGauge(prometheus.GaugeOpts{Name: name("tcp_connections"), Help: "TCP connections open."}),
 	}
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("tcp_connections"), Help: "TCP connections open."}, func() float64 { return float64(open()) })
 	verdicts := vec("verdicts_total", "Questions by verdict.", "verdict")
 	for v := policy.Block; v <= policy.Allow; v++ {
 		m.verdicts[v] = verdicts.WithLabelValues(v.String())

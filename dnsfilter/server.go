@@ -26,6 +26,7 @@ type Server struct {
 	metrics  *metrics
 	names    *names
 	rules    *ruleTexts
+	words    *refusalWords
 
 	batchSink batchSink // the sink, if it takes batches
 	locals    locals
@@ -37,8 +38,9 @@ type Server struct {
 
 	packets   []*packets
 	listeners []net.Listener
-	tls       *tls.Config
 	tlsAddrs  []netip.AddrPort
+	doh       []*doh
+	dohAddrs  []netip.AddrPort
 	conns     conns
 
 	jobs   sync.Pool
@@ -59,11 +61,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, resolver: resolver,
-		names: newNames(rememberNames), rules: newRuleTexts(), locals: newLocals(),
+		names: newNames(rememberNames), rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), locals: newLocals(),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
-		flying: make(chan struct{}, cfg.MaxInFlight), tls: tlsConfig(cfg.TLS),
+		flying: make(chan struct{}, cfg.MaxInFlight),
 	}
 	s.batchSink, _ = cfg.Sink.(batchSink)
 	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
@@ -72,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
-	s.metrics = newMetrics(cfg.Metrics)
+	s.metrics = newMetrics(cfg.Metrics, s.conns.count)
 	return s, nil
 }
 
@@ -82,26 +84,35 @@ func (s *Server) bindAll() error {
 			return err
 		}
 	}
+	dot := tlsConfig(s.cfg.TLS, "dot")
 	for _, addr := range s.cfg.ListenTLS {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			return err
 		}
 		s.tlsAddrs = append(s.tlsAddrs, l.Addr().(*net.TCPAddr).AddrPort())
-		s.listeners = append(s.listeners, tls.NewListener(l, s.tls))
+		s.listeners = append(s.listeners, tls.NewListener(l, dot))
+	}
+	for _, addr := range s.cfg.ListenHTTPS {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		s.dohAddrs = append(s.dohAddrs, l.Addr().(*net.TCPAddr).AddrPort())
+		s.doh = append(s.doh, s.newDoH(l))
 	}
 	return nil
 }
 
-// tlsConfig is what DNS over TLS is served with (RFC 7858): the caller's
-// certificate, and no version that a browser would refuse.
-func tlsConfig(c *tls.Config) *tls.Config {
+// tlsConfig is what DNS over TLS (RFC 7858) and HTTPS are served with: the
+// caller's certificate, and no version that a browser would refuse.
+func tlsConfig(c *tls.Config, protocols ...string) *tls.Config {
 	if c == nil {
 		return nil
 	}
 	c = c.Clone()
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.NextProtos = []string{"dot"}
+	c.NextProtos = protocols
 	return c
 }
 
@@ -139,6 +150,10 @@ func (s *Server) Addrs() []netip.AddrPort {
 // Config.ListenTLS.
 func (s *Server) TLSAddrs() []netip.AddrPort { return s.tlsAddrs }
 
+// HTTPSAddrs are the addresses bound for DNS over HTTPS, in the order of
+// Config.ListenHTTPS.
+func (s *Server) HTTPSAddrs() []netip.AddrPort { return s.dohAddrs }
+
 // Run answers until ctx is done, finishes what is under way and returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
@@ -149,6 +164,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	for _, l := range s.listeners {
 		readers.Go(func() { s.accept(work, l) })
+	}
+	for _, d := range s.doh {
+		readers.Go(func() { d.serve(ctx, work) })
 	}
 	<-ctx.Done()
 	for _, p := range s.packets {
@@ -172,6 +190,9 @@ func (s *Server) Close() {
 		}
 		for _, l := range s.listeners {
 			_ = l.Close() // closed twice after Run, which is no error of ours
+		}
+		for _, d := range s.doh {
+			_ = d.listener.Close()
 		}
 		s.resolver.Close()
 	})

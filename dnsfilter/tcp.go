@@ -35,9 +35,9 @@ type conns struct {
 // conn is one connection. mu orders its answers.
 type conn struct {
 	net.Conn
-	from  netip.Addr
-	slots chan struct{}
-	mu    sync.Mutex
+	from netip.Addr
+	http bool // net/http reads it, and stops by itself
+	mu   sync.Mutex
 
 	last    time.Time // of the last question; the lock of conns guards it
 	waiting int       // questions under way; the lock of conns guards it
@@ -108,12 +108,22 @@ func (c *conns) forget(nc *conn) {
 	}
 }
 
-// count notes that a question began (1) or ended (-1).
-func (c *conns) count(nc *conn, by int) {
+// note notes that a question began (1) or ended (-1).
+func (c *conns) note(nc *conn, by int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	nc.last = time.Now()
 	nc.waiting += by
+}
+
+// busy notes whether a connection that counts for itself has questions under way.
+func (c *conns) busy(nc *conn, at bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	nc.last, nc.waiting = time.Now(), 0
+	if at {
+		nc.waiting = 1
+	}
 }
 
 // stop ends the reading of all connections.
@@ -122,8 +132,16 @@ func (c *conns) stop() {
 	defer c.mu.Unlock()
 	c.stopped = true
 	for nc := range c.open {
-		_ = nc.SetReadDeadline(time.Unix(1, 0))
+		if !nc.http {
+			_ = nc.SetReadDeadline(time.Unix(1, 0))
+		}
 	}
+}
+
+func (c *conns) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
 }
 
 func (c *conns) wait() { c.served.Wait() }
@@ -150,19 +168,22 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 
 // take serves a connection if its client is served and there is room.
 func (s *Server) take(ctx context.Context, nc net.Conn) {
+	if c, ok := s.admit(nc, false); ok {
+		s.conns.served.Go(func() { s.serveConn(ctx, c) })
+	}
+}
+
+// admit takes a connection into the table, or closes it.
+func (s *Server) admit(nc net.Conn, http bool) (*conn, bool) {
 	from, err := netip.ParseAddrPort(nc.RemoteAddr().String())
-	c := &conn{Conn: nc, from: from.Addr().Unmap().WithZone(""), slots: make(chan struct{}, maxPipelined), last: time.Now()}
+	c := &conn{Conn: nc, http: http, from: from.Addr().Unmap().WithZone(""), last: time.Now()}
 	s.metrics.tcpOpen.Inc()
 	if err != nil || !s.clients.serve(c.from) || !s.conns.add(c) {
 		s.metrics.tcpRefused.Inc()
 		_ = nc.Close()
-		return
+		return nil, false
 	}
-	s.metrics.conns.Inc()
-	s.conns.served.Go(func() {
-		defer s.metrics.conns.Dec()
-		s.serveConn(ctx, c)
-	})
+	return c, true
 }
 
 // serveConn reads questions one after the other; answers leave as they are ready,
@@ -170,6 +191,7 @@ func (s *Server) take(ctx context.Context, nc net.Conn) {
 // asking is still sent.
 func (s *Server) serveConn(ctx context.Context, c *conn) {
 	var under sync.WaitGroup
+	slots := make(chan struct{}, maxPipelined)
 	defer func() {
 		under.Wait()
 		s.conns.remove(c)
@@ -181,15 +203,15 @@ func (s *Server) serveConn(ctx context.Context, c *conn) {
 			s.putJob(j)
 			return
 		}
-		c.slots <- struct{}{} // full: the client reads answers before it asks on
-		s.conns.count(c, 1)
+		slots <- struct{}{} // full: the client reads answers before it asks on
+		s.conns.note(c, 1)
 		under.Add(1)
 		j.stream, j.from, j.start = true, c.from, time.Now()
 		send := func(j *job) {
 			c.write(j.buf)
 			s.putJob(j)
-			s.conns.count(c, -1)
-			<-c.slots
+			s.conns.note(c, -1)
+			<-slots
 			under.Done()
 		}
 		switch s.begin(ctx, j) {

@@ -1,6 +1,7 @@
 // Package upstream finds the answer to a question that the school allows: from
 // the cache, else from the resolvers the school configured, over UDP and, where
-// an answer does not fit or looks forged, over TCP; or over TLS. In this order:
+// an answer does not fit or looks forged, over TCP; or over TLS or HTTPS. In this
+// order:
 //
 //  1. the cache; an answer near its end is refreshed while it is served
 //  2. one flight per question, however many ask: the fastest healthy resolver

@@ -17,7 +17,8 @@ import (
 // Config says whom to ask and how long to keep what they said. Zero values get
 // the defaults named.
 type Config struct {
-	Servers []string            // addr:port; the port may be left out; or tls://addr:port#name
+	Servers []string            // addr:port; the port may be left out; or tls://addr:port#name or https://addr/path#name
+	Ordered bool                // ask the first that is well, not the fastest
 	Zones   map[string][]string // servers of a zone of the school's own, such as its Active Directory
 
 	// Private zones and networks: names below these zones, and addresses within
@@ -26,7 +27,7 @@ type Config struct {
 	PrivateZones []string
 	PrivateNets  []netip.Prefix
 
-	Roots *x509.CertPool // that servers over TLS are checked against; nil is the system's
+	Roots *x509.CertPool // that servers over TLS and HTTPS are checked against; nil is the system's
 
 	TrustAD     bool          // an authentic-data bit of the upstreams is believed: they are ours, and validate
 	CacheBytes  int           // 32 MiB
@@ -137,13 +138,22 @@ func (r *Resolver) newPool(addrs []string) (*pool, error) {
 	if len(addrs) == 0 {
 		return nil, errors.New("no upstream: give at least one address")
 	}
-	p := &pool{}
+	p := &pool{ordered: r.cfg.Ordered}
 	for _, a := range addrs {
 		s, err := newServer(a, r.cfg.Roots, r.metrics)
 		if err != nil {
 			return nil, err
 		}
 		p.servers = append(p.servers, s)
+	}
+	for i, s := range p.servers {
+		b := s.named()
+		if b == nil {
+			continue
+		}
+		if b.pool = p.byAddress(); len(b.pool.servers) == 0 {
+			return nil, fmt.Errorf("upstream %q: its name cannot be looked up: give its address, or another upstream by address", addrs[i])
+		}
 	}
 	return p, nil
 }

@@ -22,7 +22,7 @@ import (
 type server struct {
 	addr    netip.AddrPort
 	sockets *sockets
-	streams *streams // in place of sockets, for a server asked over TLS
+	secure  secure // in place of sockets, for a server asked over TLS or HTTPS
 	metrics *metrics
 	plain   atomic.Bool // it does not keep the case of a question
 	noEDNS  atomic.Bool // it refuses EDNS (RFC 6891 section 7)
@@ -33,6 +33,12 @@ type server struct {
 	until time.Time     // taken for dead until then
 }
 
+// secure is a way to a server that nobody can forge a reply on.
+type secure interface {
+	exchange(ctx context.Context, q Question, plain, edns bool) ([]byte, error)
+	close()
+}
+
 const (
 	deadAfter = 3 // failures in a row
 	deadFor   = 5 * time.Second
@@ -41,14 +47,21 @@ const (
 
 var errServer = errors.New("upstream cannot answer")
 
-// newServer reads addr:port, or tls://addr:port#name.
+// newServer reads addr:port, tls://addr:port#name or https://addr/path#name.
 func newServer(s string, roots *x509.CertPool, m *metrics) (*server, error) {
-	if strings.HasPrefix(s, "tls://") {
+	switch {
+	case strings.HasPrefix(s, "tls://"):
 		streams, err := parseTLS(s, roots)
 		if err != nil {
 			return nil, err
 		}
-		return &server{addr: streams.addr, metrics: m, streams: streams}, nil
+		return &server{metrics: m, secure: streams}, nil
+	case strings.HasPrefix(s, "https://"):
+		web, err := parseHTTPS(s, roots)
+		if err != nil {
+			return nil, err
+		}
+		return &server{metrics: m, secure: web}, nil
 	}
 	addr, err := parseServer(s)
 	if err != nil {
@@ -92,8 +105,8 @@ func (s *server) try(ctx context.Context, q Question) (*dns.Msg, error) {
 // to forge replies.
 func (s *server) exchange(ctx context.Context, q Question) ([]byte, error) {
 	plain, edns := s.plain.Load(), !s.noEDNS.Load()
-	if s.streams != nil {
-		wire, err := s.streams.exchange(ctx, q, plain, edns)
+	if s.secure != nil {
+		wire, err := s.secure.exchange(ctx, q, plain, edns)
 		return s.believe(wire, err)
 	}
 	wire, err := s.sockets.exchange(ctx, q, plain, edns)
@@ -120,8 +133,8 @@ func (s *server) believe(wire []byte, err error) ([]byte, error) {
 }
 
 func (s *server) close() {
-	if s.streams != nil {
-		s.streams.close()
+	if s.secure != nil {
+		s.secure.close()
 		return
 	}
 	s.sockets.close()
@@ -177,7 +190,29 @@ func (s *server) forget() {
 }
 
 // pool is the servers of one zone.
-type pool struct{ servers []*server }
+type pool struct {
+	servers []*server
+	ordered bool // as configured; else the fastest first
+}
+
+// named is the server's way to its own address, nil if that is known.
+func (s *server) named() *bootstrap {
+	if w, ok := s.secure.(*web); ok {
+		return w.name
+	}
+	return nil
+}
+
+// byAddress is the servers of the pool that can be asked without asking another.
+func (p *pool) byAddress() *pool {
+	known := &pool{ordered: p.ordered}
+	for _, s := range p.servers {
+		if s.named() == nil {
+			known.servers = append(known.servers, s)
+		}
+	}
+	return known
+}
 
 // order lists the servers from the one to ask first.
 func (p *pool) order(now time.Time) []*server {
@@ -197,6 +232,8 @@ func (p *pool) order(now time.Time) []*server {
 			return 1
 		case a.dead != b.dead:
 			return -1
+		case p.ordered:
+			return 0
 		}
 		return int(a.rtt - b.rtt)
 	})

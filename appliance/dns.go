@@ -1,0 +1,91 @@
+package appliance
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"schoolgate/configs"
+	"schoolgate/dnsfilter"
+)
+
+func (a *Appliance) openDNS(context.Context) (err error) {
+	c := a.box().DNS
+	blocking, ok := dnsfilter.ParseBlocking(string(c.Answer))
+	if !ok {
+		return fmt.Errorf("dns: there is no answer %q", c.Answer)
+	}
+	config := dnsfilter.Config{
+		Listen: texts(c.Listen), ListenTLS: texts(c.DoTListen), ListenHTTPS: texts(c.DoHListen),
+		Decider: &a.engine, Sink: a.journal,
+		Upstreams: c.Upstreams, Ordered: c.Order == configs.Written, Zones: c.Zones,
+		PrivateZones: c.PrivateZones, PrivateNets: a.box().Proxy.AllowDestinations, TrustAD: c.TrustAD,
+		Clients: c.Networks, Blocking: blocking, Sinkhole: c.Addresses, EDEText: c.EDEText,
+		Rate: c.Rate, Burst: c.Burst, CacheBytes: int(c.CacheBytes),
+		Log: a.log, Metrics: a.registry,
+	}
+	if c.Rate == 0 {
+		config.Rate = -1 // to the door, zero is its default
+	}
+	if c.Certificate != "" {
+		pair := &keyPair{certificate: c.Certificate, key: c.Key, log: a.log}
+		if err := pair.load(time.Now()); err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
+		config.TLS = &tls.Config{GetCertificate: pair.get}
+	}
+	if a.dns, err = dnsfilter.New(config); err != nil {
+		return fmt.Errorf("dns: %w", err)
+	}
+	a.onClose(func() error { a.dns.Close(); return nil })
+	return nil
+}
+
+// keyPair is a certificate and its key in files. When they are renewed, the new
+// pair is taken up within a minute; a broken one leaves the old one in place.
+type keyPair struct {
+	certificate, key string
+	log              *slog.Logger
+
+	mu      sync.Mutex
+	pair    *tls.Certificate
+	changed time.Time // of the certificate's file
+	checked time.Time
+}
+
+const keyPairCheck = time.Minute
+
+// get is a [tls.Config.GetCertificate].
+func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.checked) >= keyPairCheck {
+		if err := p.load(now); err != nil {
+			p.log.Warn("certificate not renewed, keeping the one in use", "err", err)
+		}
+	}
+	return p.pair, nil
+}
+
+// load reads the files if they have changed; its caller holds the lock, or is
+// alone yet.
+func (p *keyPair) load(now time.Time) error {
+	p.checked = now
+	info, err := os.Stat(p.certificate)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	if p.pair != nil && info.ModTime().Equal(p.changed) {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(p.certificate, p.key)
+	if err != nil {
+		return fmt.Errorf("certificate %q with key %q: %w", p.certificate, p.key, err)
+	}
+	p.pair, p.changed = &pair, info.ModTime()
+	return nil
+}
