@@ -43,7 +43,7 @@ func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error
 	for _, s := range skipped {
 		a.log.Error("category store version is damaged and was passed over", "version", s.Version, "err", s.Err)
 	}
-	if err != nil && !errors.Is(err, categories.ErrNoStore) {
+	if err != nil && (len(skipped) > 0 || !errors.Is(err, categories.ErrNoStore)) {
 		a.log.Error("no category store can be read, going on with the starter lists", "err", err)
 	}
 	if err != nil || outdatedStarter(store.Info()) {
