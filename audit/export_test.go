@@ -145,6 +145,10 @@ func TestTable(t *testing.T) {
 	if got := table.Line(&e); got != want {
 		t.Errorf("Line =\n%q, want\n%q", got, want)
 	}
+	e.Category, e.Reason = policy.Uncategorised, policy.ReasonProtocol
+	if got := table.Line(&e); !strings.Contains(got, "(protocol)") {
+		t.Errorf("Line = %q, want the reason where there is no category", got)
+	}
 	if head := table.Head(); strings.Index(head, "host") != strings.Index(want, "host3") || strings.Index(head, "id") != strings.Index(want, "SG-") {
 		t.Errorf("Head is not above its columns:\n%s\n%s", head, want)
 	}

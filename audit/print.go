@@ -37,7 +37,7 @@ func NewTable(width int) *Table {
 	add("verdict", 7, func(e *policy.Event) string { return e.Verdict.String() })
 	host := len(t.columns)
 	add("host", 0, func(e *policy.Event) string { return e.Host + e.Path })
-	add("category", 14, func(e *policy.Event) string { return e.Category.String() })
+	add("category", 14, what)
 	if wide {
 		add("rule", 20, func(e *policy.Event) string { return e.Rule })
 	}
@@ -65,6 +65,14 @@ func who(e *policy.Event) string {
 		return e.Device
 	}
 	return e.Client
+}
+
+// what is the category, or in brackets why something was refused without one.
+func what(e *policy.Event) string {
+	if e.Category == policy.Uncategorised && e.Verdict != policy.Allow {
+		return "(" + e.Reason.String() + ")"
+	}
+	return e.Category.String()
 }
 
 // Head is the line of titles.

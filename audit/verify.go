@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"schoolgate/policy"
 )
@@ -62,7 +63,7 @@ type VerifyOptions struct {
 // holds. Each problem is told once, at its place. The error is for a journal
 // that cannot be read at all.
 func (d Dir) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
-	v := verifier{dir: d.Path, heads: o.Heads, next: 1}
+	v := verifier{dir: d.Path, heads: o.Heads, next: 1, began: time.Now().UTC().Truncate(time.Second)}
 	v.report.Live = live(d.Path)
 	var err error
 	if v.keys, err = d.keyring(); err != nil {
@@ -94,6 +95,7 @@ type verifier struct {
 	keys   *keyring
 	heads  []Head
 	report Report
+	began  time.Time // when the head that is reported was read
 
 	next   policy.EventID // the number the next event must have
 	chain  chain          // what the next frame must follow
@@ -294,7 +296,7 @@ func (v *verifier) witness(f *frame) {
 		return
 	}
 	sum := hex.EncodeToString(f.sum[:])
-	v.report.Head = Head{Seq: f.last(), Chain: sum}
+	v.report.Head = Head{Seq: f.last(), Chain: sum, Time: v.began}
 	for _, h := range v.heads {
 		if h.Seq == f.last() && h.Chain != sum {
 			v.problem(f.Off, v.report.First, h.Seq, "not what the head of %s says: rewritten", h.Time.Format("2006-01-02 15:04:05"))

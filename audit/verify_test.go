@@ -245,6 +245,9 @@ func searchAll(t testing.TB, dir string) (got []policy.Event) {
 func TestVerifyAgainstHead(t *testing.T) {
 	a, b := sample(t, 2000, 20), sample(t, 2000, 20)
 	kept := verify(t, a).Head
+	if kept.Time.IsZero() {
+		t.Errorf("head %q does not say when it was read", kept)
+	}
 	kept.Time = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 	parsed, err := ParseHead(kept.String())
 	if err != nil || parsed != kept {

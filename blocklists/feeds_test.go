@@ -67,6 +67,9 @@ func TestFeedMistakes(t *testing.T) {
 				`feeds.yaml:6:11: feed "a": unknown kind "pubic" (did you mean "public"?)`,
 				`feeds.yaml:7:13: feed "a": weight "heavy": want a number above 0, up to 10`,
 			}},
+		{"a format of another program's", "feeds:" + strings.Replace(goodFeed, "domains", "squidguard", 1), []string{
+			`feeds.yaml:4:13: feed "good": unknown format "squidguard" (want domains, hosts, adblock, dnsmasq, rpz, wildcards, urls, ip, ut1, v2fly, csv)`,
+		}},
 		{"missing keys", "feeds:\n  - name: a\n", []string{
 			`feeds.yaml:2:5: feed "a": path or url is missing`,
 			`feeds.yaml:2:5: feed "a": format is missing (one of [domains hosts adblock dnsmasq rpz wildcards urls ip ut1 v2fly csv])`,

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -224,7 +225,11 @@ func oneOf[T ~string](l *loader, n *yaml.Node, feed, what string, known []T) T {
 		for i, k := range known {
 			words[i] = string(k)
 		}
-		l.problem(n, "feed %q: unknown %s %q%s", feed, what, v, didYouMean(string(v), words))
+		way := didYouMean(string(v), words)
+		if way == "" {
+			way = " (want " + strings.Join(words, ", ") + ")"
+		}
+		l.problem(n, "feed %q: unknown %s %q%s", feed, what, v, way)
 	}
 	return v
 }
