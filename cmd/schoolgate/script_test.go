@@ -47,7 +47,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exitcode": exitcode, "longline": longline, "flip": flip, "shorten": shorten,
 			"cutrecord": cutrecord, "targz": targz, "gzip": gzipped, "bomb": bomb, "journal": journal,
-			"ready": ready, "expand": expand, "sort": sorted, "junk": junk, "ask": ask,
+			"ready": ready, "expand": expand, "sort": sorted, "junk": junk, "ask": ask, "spoil": spoil,
 		},
 	})
 }
@@ -104,6 +104,18 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 			at += len(b)
 		}
 		b[at] ^= 1
+		return b
+	})
+}
+
+// spoil FOLDER VERSION: the middle of a store's version is noise.
+func spoil(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "spoil FOLDER VERSION")
+	name := filepath.Join(args[0], fmt.Sprintf("store-%d.db", number(ts, args[1])))
+	edit(ts, name, func(b []byte) []byte {
+		for i := len(b) / 3; i < len(b)*2/3; i++ {
+			b[i] ^= 0x5a
+		}
 		return b
 	})
 }
