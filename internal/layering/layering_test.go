@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"alerts":     {"policy"},
 	"reports":    {"policy"},
 	"console":    {"policy", "alerts", "reports"},
+	"firewall":   {"policy"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream"},
 	"dnsfilter/upstream": {"policy"},
@@ -41,7 +42,7 @@ var mayImport = map[string][]string{
 		"dnsfilter", "proxy",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall"},
 
 	"internal/testkit":  {"policy"},
 	"internal/layering": nil,
