@@ -1,0 +1,221 @@
+package terms
+
+import (
+	"sync"
+	"unicode/utf8"
+
+	"schoolgate/policy"
+)
+
+// MaxWords is how much of a search is read, in bytes; the rest is not. Engines cut
+// a search off far earlier.
+const MaxWords = 2048
+
+// Term is one watched phrase.
+type Term struct {
+	Text     string // as it is matched, folded and without silent words; a chain as its pack says it
+	Theme    Theme
+	Severity uint8 // 1 to 5: how fast a person must know
+	Bands    Bands
+	Language string     // of the pack, e.g. en
+	Pos      policy.Pos // where the pack says it
+
+	variants int // phrases it stands for
+	rule     *rule
+}
+
+// Bands is a set of age bands.
+type Bands uint8
+
+// PupilBands is what a term is for unless its pack says otherwise.
+const PupilBands = Bands(1<<policy.EYFS | 1<<policy.KS1 | 1<<policy.KS2)
+
+// Has reports whether the set holds a band.
+func (b Bands) Has(band policy.AgeBand) bool { return b>>band&1 != 0 }
+
+// Set is the watched phrases of all packs, compiled. It is immutable and safe for
+// concurrent use.
+type Set struct {
+	folder    folder
+	automaton *automaton
+	entries   []entry // by pattern
+	terms     []Term
+	slots     []slot
+	contexts  []context
+	nevers    []never
+	pool      sync.Pool // of *scratch
+}
+
+// entry is what a pattern stands for. One phrase may be a term of several themes, a
+// context and an exception.
+type entry struct {
+	length   int32 // in bytes, with both spaces
+	terms    []int32
+	slots    []int32
+	contexts []int32
+	nevers   []int32
+}
+
+// context is a list of phrases, one of which must be, or none may be, in the same
+// search.
+type context struct{ name string } // as the pack names it, or its phrases
+
+// never is a phrase within which a term means nothing: "weed killer".
+type never struct {
+	text  string
+	theme Theme // NoTheme for every theme
+	pos   policy.Pos
+}
+
+// rule is what the phrases of one block of a pack share.
+type rule struct {
+	with   []int32 // one of these contexts must be in the search, if there are any
+	unless []int32 // none of these may be
+}
+
+// scratch is what one search needs while it is looked at; it is used again.
+type scratch struct {
+	wide, clean1, clean2, repaired, trial, once, folded, text []byte
+
+	starts []int
+	found  []found
+	hits   []hit
+	heard  []uint64 // the contexts in the search, a bit each
+
+	head    []int32 // by slot: the newest of reached, -1 for none
+	reached []reach
+	touched []int32 // the slots whose head is not -1
+}
+
+func (s *Set) scratch() *scratch {
+	if sc, ok := s.pool.Get().(*scratch); ok {
+		return sc
+	}
+	sc := &scratch{heard: make([]uint64, (len(s.contexts)+63)/64), head: make([]int32, len(s.slots))}
+	for i := range sc.head {
+		sc.head[i] = -1
+	}
+	return sc
+}
+
+// Hit is the phrase that speaks for a search.
+type Hit struct{ *Term }
+
+// Match gives the gravest phrase in a search for a client of a band: the highest
+// severity, then the gravest theme, then the longest phrase.
+func (s *Set) Match(words string, band policy.AgeBand) (Hit, bool) {
+	return s.match(words, 1<<band)
+}
+
+// MatchAny is Match for a client of whatever band.
+func (s *Set) MatchAny(words string) (Hit, bool) { return s.match(words, ^Bands(0)) }
+
+func (s *Set) match(words string, bands Bands) (Hit, bool) {
+	sc := s.scratch()
+	defer s.pool.Put(sc)
+	s.listen(sc, words)
+	best := -1
+	for i, h := range sc.hits {
+		t := &s.terms[h.term]
+		if t.Bands&bands != 0 && (best < 0 || s.graver(h, sc.hits[best])) && s.cancelled(sc, h) == nil && s.inContext(sc, t.rule) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return Hit{}, false
+	}
+	return Hit{&s.terms[sc.hits[best].term]}, true
+}
+
+// graver is the order in which terms speak: severity, theme, length; then the place
+// in the search and in the packs, so that it is one order.
+func (s *Set) graver(a, b hit) bool {
+	x, y := &s.terms[a.term], &s.terms[b.term]
+	switch {
+	case x.Severity != y.Severity:
+		return x.Severity > y.Severity
+	case x.Theme != y.Theme:
+		return x.Theme < y.Theme
+	case a.end-a.start != b.end-b.start:
+		return a.end-a.start > b.end-b.start
+	case a.start != b.start:
+		return a.start < b.start
+	}
+	return a.term < b.term
+}
+
+// listen fills in what is in a search.
+func (s *Set) listen(sc *scratch, words string) {
+	sc.folded = s.folder.fold(sc, sc.folded[:0], clip(words))
+	sc.text = s.folder.audible(sc.text[:0], sc.folded)
+	sc.found = s.automaton.scan(sc.found[:0], sc.text)
+	clear(sc.heard)
+	sc.hits, sc.reached = sc.hits[:0], sc.reached[:0]
+	for _, f := range sc.found {
+		e := &s.entries[f.pattern]
+		for _, id := range e.contexts {
+			sc.heard[id/64] |= 1 << (id % 64)
+		}
+		for _, id := range e.terms {
+			sc.hits = append(sc.hits, hit{id, f.end - e.length, f.end})
+		}
+		s.follow(sc, f)
+	}
+	for _, id := range sc.touched {
+		sc.head[id] = -1
+	}
+	sc.touched = sc.touched[:0]
+}
+
+// cancelled gives the exception a term was found within, nil for none.
+func (s *Set) cancelled(sc *scratch, h hit) *never {
+	for _, f := range sc.found {
+		e := &s.entries[f.pattern]
+		if len(e.nevers) == 0 || f.end < h.end || f.end-e.length > h.start {
+			continue
+		}
+		for _, id := range e.nevers {
+			if n := &s.nevers[id]; n.theme == NoTheme || n.theme == s.terms[h.term].Theme {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Set) inContext(sc *scratch, r *rule) bool {
+	return (len(r.with) == 0 || sc.hears(r.with) >= 0) && sc.hears(r.unless) < 0
+}
+
+// hears gives the first of some contexts that is in the search, -1 for none.
+func (sc *scratch) hears(contexts []int32) int32 {
+	for _, id := range contexts {
+		if sc.heard[id/64]>>(id%64)&1 != 0 {
+			return id
+		}
+	}
+	return -1
+}
+
+// Fold is a search as it is matched: what the packs' words can be seen through is
+// taken off. Folding twice is folding once.
+func (s *Set) Fold(words string) string {
+	sc := s.scratch()
+	defer s.pool.Put(sc)
+	return string(s.folder.fold(sc, nil, clip(words)))
+}
+
+// Terms is every watched phrase, in the order of the packs.
+func (s *Set) Terms() []Term { return s.terms }
+
+// clip cuts a search at MaxWords, between letters.
+func clip(words string) string {
+	if len(words) <= MaxWords {
+		return words
+	}
+	end := MaxWords
+	for end > 0 && !utf8.RuneStart(words[end]) {
+		end--
+	}
+	return words[:end]
+}
