@@ -244,9 +244,11 @@ func checkout(t *testing.T, root, dir string) {
 	t.Helper()
 	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	list.Dir = root
+	var trouble bytes.Buffer
+	list.Stderr = &trouble
 	names, err := list.Output()
 	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
+		t.Fatalf("git ls-files: %v: %s", err, &trouble)
 	}
 	for name := range bytes.SplitSeq(bytes.TrimRight(names, "\x00"), []byte{0}) {
 		if err := copyFile(filepath.Join(root, string(name)), filepath.Join(dir, string(name))); err != nil && !errors.Is(err, os.ErrNotExist) {
