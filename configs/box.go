@@ -51,10 +51,11 @@ func addrPorts(s string) []netip.AddrPort { return []netip.AddrPort{netip.MustPa
 func (l *loader) readBox(v value) Box {
 	b := defaultBox()
 	v.fields(map[string]func(value){
-		"policy": one(&b.Policy, fileName),
-		"data":   one(&b.Data, fileName),
-		"dns":    func(v value) { l.readDNS(v, &b.DNS) },
-		"proxy":  func(v value) { readProxy(v, &b.Proxy) },
+		"policy":  one(&b.Policy, fileName),
+		"data":    one(&b.Data, fileName),
+		"dns":     func(v value) { l.readDNS(v, &b.DNS) },
+		"proxy":   func(v value) { readProxy(v, &b.Proxy) },
+		"gateway": func(v value) { l.readGateway(v, &b.Gateway) },
 		"metrics": func(v value) {
 			v.fields(map[string]func(value){"listen": many(&b.Metrics.Listen, listener)})
 		},
@@ -164,5 +165,8 @@ func (b *Box) complete(f folder) {
 	}
 	b.Lists.Feeds = f.place(b.Lists.Feeds)
 	b.DNS.Certificate, b.DNS.Key = f.place(b.DNS.Certificate), f.place(b.DNS.Key)
+	for i, name := range b.Gateway.DoHAddresses {
+		b.Gateway.DoHAddresses[i] = f.place(name)
+	}
 	b.Mail.PasswordFile, b.Mail.CAFile = f.place(b.Mail.PasswordFile), f.place(b.Mail.CAFile)
 }

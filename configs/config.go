@@ -25,6 +25,7 @@ type Box struct {
 	Data    string // folder of everything the box writes
 	DNS     DNS
 	Proxy   Proxy
+	Gateway Gateway
 	Metrics Metrics
 	Lists   Lists
 	Mail    Mail

@@ -185,14 +185,20 @@ func (r *Rules) from(a Allow) string {
 	return "iifname " + among(quoted(interfaces)) + " "
 }
 
-// destinations match where an Allow leads to, at most one for each family.
+// destinations match where an Allow leads to, at most one for each family. What
+// leads on never leads to the box, and the whole internet is not the school.
 func (a Allow) destinations() (out []string) {
 	if len(a.To) == 0 {
 		return []string{"fib daddr type local"}
 	}
 	for _, f := range families {
-		if to := merged(f.of(a.To)); len(to) > 0 {
-			out = append(out, f.ip+" daddr "+among(texts(to)))
+		to := merged(f.of(a.To))
+		switch {
+		case len(to) == 0:
+		case to[0].Bits() == 0:
+			out = append(out, fmt.Sprintf("%s daddr != @inside%s fib daddr type != local", f.ip, f.version))
+		default:
+			out = append(out, f.ip+" daddr "+among(texts(to))+" fib daddr type != local")
 		}
 	}
 	return out

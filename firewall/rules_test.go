@@ -53,6 +53,7 @@ func school() Config {
 		Allow: []Allow{
 			{Ports: []Port{{"udp", 123}, {"udp", 67}, {"tcp", 4443}}, Where: "schoolgate.yaml:20"},
 			{Ports: []Port{{"tcp", 993}}, From: []string{"staff"}, To: ranges("203.0.113.25", "2001:db8:77::25"), Where: "schoolgate.yaml:21"},
+			{Ports: []Port{{"udp", 3478}}, From: []string{"staff", "it"}, To: ranges("0.0.0.0/0", "::/0"), Where: "schoolgate.yaml:22"},
 		},
 		DoH: ranges("198.51.100.8", "198.51.100.0/30", "198.51.100.1", "2001:db8:8::8"),
 	}

@@ -27,15 +27,16 @@ const (
 
 // cli is the whole command line; each command is a struct with a Run method.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Start the appliance; without --config, the sample school on loopback."`
-	Check   checkCmd   `cmd:"" help:"Say what would happen to a host or URL, by the code the doors use."`
-	Reload  reloadCmd  `cmd:"" help:"Check the configuration, then have the running appliance take it up."`
-	Policy  policyCmd  `cmd:"" help:"Test a policy."`
-	Lists   listsCmd   `cmd:"" help:"Build category stores and look into them."`
-	Audit   auditCmd   `cmd:"" help:"Search, verify and export the audit journal."`
-	Alerts  alertsCmd  `cmd:"" help:"Alerts to the safeguarding lead."`
-	Diag    diagCmd    `cmd:"" help:"Show how the filter reads an input."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Start the appliance; without --config, the sample school on loopback."`
+	Check    checkCmd    `cmd:"" help:"Say what would happen to a host or URL, by the code the doors use."`
+	Reload   reloadCmd   `cmd:"" help:"Check the configuration, then have the running appliance take it up."`
+	Policy   policyCmd   `cmd:"" help:"Test a policy."`
+	Lists    listsCmd    `cmd:"" help:"Build category stores and look into them."`
+	Audit    auditCmd    `cmd:"" help:"Search, verify and export the audit journal."`
+	Alerts   alertsCmd   `cmd:"" help:"Alerts to the safeguarding lead."`
+	Diag     diagCmd     `cmd:"" help:"Show how the filter reads an input."`
+	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // session is what every command gets: its streams and its configuration file.
