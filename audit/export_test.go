@@ -140,7 +140,7 @@ func TestTable(t *testing.T) {
 	e.ID, e.Time = 46027, time.Date(2026, 3, 3, 10, 15, 4, 0, time.UTC)
 	table := NewTable(0)
 	table.Location = time.UTC
-	want := "2026-03-03 10:15:04 tablet-7         year5      dns     block   host3.example                            gambling       policy.yaml:12       SG-ZIJ"
+	want := "2026-03-03 10:15:04 tablet-7         year5      dns     block   host3.example                            gambling            policy.yaml:12       SG-ZIJ"
 	want = strings.Replace(want, "SG-ZIJ", e.ID.String(), 1)
 	if got := table.Line(&e); got != want {
 		t.Errorf("Line =\n%q, want\n%q", got, want)

@@ -37,7 +37,11 @@ func NewTable(width int) *Table {
 	add("verdict", 7, func(e *policy.Event) string { return e.Verdict.String() })
 	host := len(t.columns)
 	add("host", 0, func(e *policy.Event) string { return e.Host + e.Path })
-	add("category", 14, what)
+	category := 14
+	if wide {
+		category = 19 // the longest there is
+	}
+	add("category", category, what)
 	if wide {
 		add("rule", 20, func(e *policy.Event) string { return e.Rule })
 	}

@@ -187,7 +187,10 @@ func printReport(s *session, r *audit.Report) error {
 	if r.Live {
 		fmt.Fprint(s.stdout, "; the appliance is writing")
 	}
-	fmt.Fprintf(s.stdout, "\nhead: %s\n", r.Head)
+	fmt.Fprintln(s.stdout)
+	if r.Events > 0 {
+		fmt.Fprintln(s.stdout, "head:", r.Head)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintln(s.stdout, "note:", note)
 	}
