@@ -65,6 +65,7 @@ type Appliance struct {
 	control net.Listener
 	people  restartable // the table of clients, which watches the neighbours
 	alerts  alerting
+	supply  supplying
 
 	reloading sync.Mutex // one reload at a time
 	closers   []func() error
@@ -81,6 +82,8 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 	a.stores = categories.NewMetrics(a.registry)
 	a.reloads = newReloadMetric(a.registry)
 	a.config.Store(o.Config)
+	a.supply = newSupplying()
+	a.registry.MustRegister(newSupplyMetrics(a.config.Load))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -105,6 +108,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors, ctx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return a.dns.Run(ctx) })
 	doors.Go(func() error { return a.proxy.Run(ctx) })
+	doors.Go(func() error { return a.runSupply(ctx) })
 	doors.Go(func() error { return a.guardStore(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })

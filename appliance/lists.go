@@ -22,6 +22,7 @@ type ListsBuild struct {
 	Out      string // the store file; put in place by rename, and only if all went well
 	Key      []byte // of mandatory lists
 	Version  uint64
+	Workers  int       // that read feeds; 0 is as many as there are processors
 	Progress io.Writer // a line for each feed as it is done; nil for none
 	Refused  io.Writer // every refused line with file:line and reason, then the entries not believed; nil for none
 	Log      *slog.Logger
@@ -64,7 +65,7 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 		return report, err
 	}
 	defer b.Abort()
-	build := &listsBuild{store: b, refused: newRefusedLog(o.Refused), progress: o.Progress}
+	build := &listsBuild{store: b, workers: o.Workers, refused: newRefusedLog(o.Refused), progress: o.Progress}
 	report.Feeds = build.read(ctx, o.Feeds)
 	var errs []error
 	for _, f := range report.Feeds {
@@ -87,6 +88,7 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 // listsBuild is one build: its workers share the store, the log and the screen.
 type listsBuild struct {
 	store   *categories.Builder
+	workers int
 	refused *refusedLog
 
 	mu          sync.Mutex
@@ -107,7 +109,10 @@ func (b *listsBuild) read(ctx context.Context, feeds []blocklists.Feed) []FeedRe
 	}
 	close(next)
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(feeds)) {
+	if b.workers == 0 {
+		b.workers = runtime.GOMAXPROCS(0)
+	}
+	for range min(b.workers, len(feeds)) {
 		workers.Go(func() {
 			for i := range next {
 				reports[i] = b.one(ctx, feeds[i], sources[i])

@@ -208,6 +208,7 @@ func (a *Appliance) Reload() (string, error) {
 		return "", err
 	}
 	a.reloads.WithLabelValues("done").Inc()
+	a.supply.woken()
 	a.log.Info("reloaded", "policy", a.engine.Current().Policy.Version, "store", a.engine.Current().StoreVersion)
 	return changed, nil
 }

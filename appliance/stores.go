@@ -8,51 +8,64 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/configs"
 )
 
 // BuildStore builds a store of feeds and says what came of it. With b.Out it is
 // that file. Without, it is the next version of the box's own store, which is
-// put in force, and a running appliance is asked to take it up.
+// put in force unless the gate holds it back, and a running appliance is asked
+// to take it up. Feeds with an address are read from their fetched copies.
 func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	if b.Out != "" {
-		return buildFile(ctx, b)
+		return buildFile(ctx, cfg, b)
 	}
-	dir, key, err := boxStores(cfg)
+	s, err := OpenSupply(cfg, SupplyOptions{Feeds: b.Feeds, Log: b.Log})
 	if err != nil {
 		return ListsReport{}, "", err
 	}
-	if b.Version, err = dir.Next(); err != nil {
-		return ListsReport{}, "", fmt.Errorf("category store: %w", err)
-	}
-	b.Key, b.Out = key, dir.Path(b.Version)
-	report, err := BuildLists(ctx, b)
-	if err != nil {
-		return report, "", err
-	}
-	if err := dir.Publish(b.Version); err != nil {
-		return report, "", fmt.Errorf("category store: %w", err)
-	}
-	said, err := takenUp(ctx, cfg)
-	return report, fmt.Sprintf("store %d built; %s", b.Version, said), err
+	defer s.Close()
+	done, err := s.Build(ctx, b.Progress, b.Refused)
+	return done.Report, done.Said, err
 }
 
-func buildFile(ctx context.Context, b ListsBuild) (ListsReport, string, error) {
+func buildFile(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	folder := filepath.Dir(b.Out)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return ListsReport{}, "", err
 	}
 	var err error
+	if b.Feeds, err = readable(cfg, b.Feeds); err != nil {
+		return ListsReport{}, "", err
+	}
 	if b.Key, err = storeKey(folder); err != nil {
 		return ListsReport{}, "", err
 	}
 	b.Version = uint64(time.Now().Unix()) // a file of its own: later is higher
 	report, err := BuildLists(ctx, b)
 	return report, "store written: " + b.Out, err
+}
+
+// readable gives feeds with their fetched copies in place of their addresses.
+func readable(cfg *configs.Config, feeds []blocklists.Feed) ([]blocklists.Feed, error) {
+	if !slices.ContainsFunc(feeds, func(f blocklists.Feed) bool { return f.Remote.URL != "" }) {
+		return feeds, nil
+	}
+	s, err := OpenSupply(cfg, SupplyOptions{Feeds: feeds})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	read, missing := s.material(s.wanted())
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("never fetched: %s (run schoolgate lists fetch)", strings.Join(missing, ", "))
+	}
+	return read, nil
 }
 
 // takenUp asks a running appliance to reload, and says how it stands.
@@ -90,6 +103,9 @@ func Rollback(ctx context.Context, cfg *configs.Config, version uint64) (string,
 	}
 	if !slices.Contains(versions, version) {
 		return "", fmt.Errorf("category store: there is no version %d; kept are %v", version, versions)
+	}
+	if err := noteGoingBack(cfg.Box.Lists.Store, dir); err != nil {
+		return "", fmt.Errorf("category store: %w", err)
 	}
 	if err := dir.Rollback(version, key); err != nil {
 		return "", fmt.Errorf("category store: %w", err)

@@ -33,7 +33,7 @@ func (a *Appliance) Checks() []Check {
 	if !store.Readable() {
 		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")
 	}
-	return append(checks, alertCheck(a.alerts.current.Load().Status()))
+	return append(checks, a.supplyCheck(), alertCheck(a.alerts.current.Load().Status()))
 }
 
 // lateMail is how long a mail may wait before the operator is told.

@@ -323,3 +323,12 @@ func (s State) dateOf(sum string, otherwise time.Time) time.Time {
 	}
 	return otherwise
 }
+
+// Forget drops all that is known of a feed, so that it is fetched anew.
+func (c *Cache) Forget(f *Feed) error {
+	err := os.Remove(filepath.Join(c.folder(f.Name), stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

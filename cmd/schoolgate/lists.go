@@ -14,7 +14,10 @@ import (
 type listsCmd struct {
 	Build    listsBuildCmd    `cmd:"" help:"Compile lists into a category store."`
 	Lookup   listsLookupCmd   `cmd:"" help:"Say every category of a host or URL, the entry that matched and its source."`
-	Status   listsStatusCmd   `cmd:"" help:"Say which lists are in force and how old they are."`
+	Fetch    listsFetchCmd    `cmd:"" help:"Download the feeds that have an address, and put a store of them in force."`
+	Import   listsImportCmd   `cmd:"" help:"Take lists from a folder or a USB stick, as if they were downloaded."`
+	Status   listsStatusCmd   `cmd:"" help:"Say which lists are in force, how old they are and what waits for a person."`
+	Release  listsReleaseCmd  `cmd:"" help:"Put a version in force that was held back."`
 	Rollback listsRollbackCmd `cmd:"" help:"Put an older version of the store in force."`
 }
 
@@ -115,7 +118,10 @@ func (c *listsStatusCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	return appliance.PrintStatus(s.stdout, store.Info(), time.Now())
+	if err := appliance.PrintStatus(s.stdout, store.Info(), time.Now()); err != nil || c.Store != "" {
+		return err
+	}
+	return printSupply(s, cfg)
 }
 
 type listsRollbackCmd struct {
