@@ -87,6 +87,7 @@ type Config struct {
 const (
 	maxBlockedTTL = time.Minute
 	rememberNames = 16384 // in their read form, twice over
+	givenBytes    = 8 << 20
 )
 
 func (c Config) withDefaults() (Config, error) {

@@ -2,6 +2,7 @@ package dnsfilter
 
 import (
 	"context"
+	"hash/maphash"
 	"net/netip"
 	"strconv"
 	"time"
@@ -101,6 +102,8 @@ func (s *Server) decide(j *job) {
 		j.form = formBlocked
 	case j.q.qtype == dns.TypeANY:
 		j.form = formAny
+	case !opened(j.ruling.Reason) && s.tunnels.shut(j.from, j.name.host.String(), j.start):
+		s.refuseTunnel(j, tunnelOld)
 	default:
 		j.form = formAnswer
 		j.rewrite()
@@ -253,7 +256,47 @@ func (s *Server) follow(j *job) bool {
 			}
 		}
 	}
+	s.judgeAddresses(j)
 	return true
+}
+
+// judgeAddresses asks the policy about the addresses of an answer, which may be
+// on a list where their name is on none, as a resolver of encrypted DNS under
+// somebody's own name is (Y4); and remembers what the client is told. An answer
+// whose addresses no list knows is not judged again for the same client by the
+// same lists and policy.
+func (s *Server) judgeAddresses(j *job) {
+	switch j.q.qtype {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSVCB:
+	default:
+		return
+	}
+	if j.addrs = j.answer.AppendAddrs(j.addrs[:0]); len(j.addrs) == 0 {
+		return
+	}
+	told := answer{
+		client: j.from, name: j.q.lowerName(), qtype: j.q.qtype, addrs: j.addrs,
+		until: j.start.Add(s.cfg.AnswerTTL), tag: s.versionTag(j), clear: true,
+	}
+	if s.given.renew(&told) {
+		return
+	}
+	for _, addr := range j.addrs {
+		request := j.request
+		request.Host, _ = policy.ParseHost(addr.String()) // it cannot fail; the zero Host would be refused
+		r := s.cfg.Decider.Decide(request)
+		if j.form == formAnswer && cloaks(&j.ruling, &r) || r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised {
+			j.ruling, j.finding, j.form = r, "listed_address", formBlocked
+			return
+		}
+		told.clear = told.clear && r.Facts == policy.Facts{}
+	}
+	s.given.add(&told)
+}
+
+// versionTag stands for the lists and the policy that decided.
+func (s *Server) versionTag(j *job) uint32 {
+	return uint32(j.ruling.StoreVersion) ^ uint32(maphash.String(s.given.seed, j.ruling.PolicyVersion))
 }
 
 // cloaks reports whether an allowed name hides a blocked one behind a CNAME. What
@@ -264,8 +307,7 @@ func cloaks(asked, behind *policy.Ruling) bool {
 	if behind.Verdict == policy.Allow {
 		return false
 	}
-	switch asked.Reason {
-	case policy.ReasonNeverBlock, policy.ReasonPass, policy.ReasonException, policy.ReasonApproved:
+	if opened(asked.Reason) {
 		return false
 	}
 	switch behind.Reason {

@@ -27,6 +27,8 @@ type Server struct {
 	names    *names
 	rules    *ruleTexts
 	words    *refusalWords
+	given    *given
+	tunnels  *tunnels
 
 	batchSink batchSink // the sink, if it takes batches
 	locals    locals
@@ -61,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, resolver: resolver,
-		names: newNames(rememberNames), rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), locals: newLocals(),
+		names: newNames(rememberNames), rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), given: newGiven(givenBytes), tunnels: newTunnels(), locals: newLocals(),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
@@ -245,9 +247,16 @@ func (s *Server) begin(ctx context.Context, j *job) (o outcome) {
 	if j.ruling.Severity > 0 && !j.stream { // its event goes to the disk first: not in front of others
 		return await
 	}
-	if !s.work(ctx, j, false) {
+	if s.work(ctx, j, false) {
+		return s.described(j)
+	}
+	if !s.suspect(j) {
 		return await
 	}
+	if j.ruling.Severity > 0 && !j.stream {
+		return await
+	}
+	s.compose(j)
 	return s.described(j)
 }
 

@@ -76,7 +76,8 @@ func (a *Answer) AppendBody(b []byte, limit uint32) []byte {
 	return b
 }
 
-// AppendAddrs appends the addresses in the answer, of every name of its chain.
+// AppendAddrs appends the addresses in the answer, of every name of its chain,
+// and those that HTTPS and SVCB records tell a browser to try first.
 func (a *Answer) AppendAddrs(dst []netip.Addr) []netip.Addr {
 	body, at := a.e.body(), 0
 	for range a.e.u16(24) {
@@ -91,6 +92,37 @@ func (a *Answer) AppendAddrs(dst []netip.Addr) []netip.Addr {
 		switch rrtype := binary.BigEndian.Uint16(body[next:]); {
 		case rrtype == dns.TypeA && end-next == 14, rrtype == dns.TypeAAAA && end-next == 26:
 			addr, _ := netip.AddrFromSlice(body[next+10 : end])
+			dst = append(dst, addr)
+		case rrtype == dns.TypeHTTPS, rrtype == dns.TypeSVCB:
+			dst = appendHints(dst, body[next+10:end])
+		}
+		at = end
+	}
+	return dst
+}
+
+// appendHints reads the address hints of SVCB data: priority, a target name that
+// is never compressed, then parameters with their length.
+func appendHints(dst []netip.Addr, data []byte) []netip.Addr {
+	at, ok := skipName(data, min(2, len(data)))
+	if !ok {
+		return dst
+	}
+	for at+4 <= len(data) {
+		key := dns.SVCBKey(binary.BigEndian.Uint16(data[at:]))
+		end := at + 4 + int(binary.BigEndian.Uint16(data[at+2:]))
+		if end > len(data) {
+			return dst
+		}
+		size := 0
+		switch key {
+		case dns.SVCB_IPV4HINT:
+			size = 4
+		case dns.SVCB_IPV6HINT:
+			size = 16
+		}
+		for v := data[at+4 : end]; size > 0 && len(v) >= size; v = v[size:] {
+			addr, _ := netip.AddrFromSlice(v[:size])
 			dst = append(dst, addr)
 		}
 		at = end
