@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"schoolgate/policy"
 )
@@ -216,32 +215,4 @@ func (s *Store) secretValue(bucket, id []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.tx.Bucket(bucket).Get(id)
-}
-
-// mandatoryPage asks for the page in each form under which it is the same page
-// to a server: with its query and without, with a slash at the end and without;
-// and for each of the trees it lies in.
-func (s *Store) mandatoryPage(host, path string) (c policy.Category) {
-	bare, _, _ := strings.Cut(path, "?")
-	for _, form := range []string{path, strings.TrimRight(path, "/"), bare, strings.TrimRight(bare, "/")} {
-		c = gravest(c, s.secretPage(kindPage, host, form))
-	}
-	bare = strings.TrimRight(bare, "/")
-	for depth, i := 0, 0; depth <= s.secret.depth && i <= len(bare); i++ {
-		if i == len(bare) || bare[i] == '/' {
-			c = gravest(c, s.secretPage(kindTree, host, bare[:i]))
-			depth++
-		}
-	}
-	return c
-}
-
-func (s *Store) secretPage(kind, host, path string) policy.Category {
-	if !s.secret.has([]byte(kind + host + path)) {
-		return policy.Uncategorised
-	}
-	if v := s.secretValue(bucketPages, keyed(s.key, kind, host, path)); len(v) == 1 {
-		return policy.Category(v[0])
-	}
-	return policy.Uncategorised
 }

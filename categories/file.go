@@ -19,7 +19,7 @@ import (
 //	footer: magic, format, size of the pages, crc32c of the sums and of the footer so far
 const (
 	magic      = "SGCATSTO"
-	format     = 1
+	format     = 2
 	footerSize = 8 + 4 + 8 + 4
 	sumSpan    = 1 << 20
 )

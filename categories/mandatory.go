@@ -11,7 +11,6 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"schoolgate/policy"
 )
@@ -79,7 +78,9 @@ func writeFile(path string, data []byte) error {
 // Kinds of keyed hashes, so that a host is never taken for a page.
 const (
 	kindHost  = "host\x00"
-	kindPage  = "page\x00" // this page, with or without a query of its own
+	kindPage  = "page\x00" // this page, whatever its query
+	kindQuery = "query\x00" // this page with certain parameters in its query
+	kindParam = "param\x00" // one parameter of such a page
 	kindTree  = "tree\x00" // the page and everything below it
 	kindCheck = "check\x00"
 	kindSip   = "sip\x00"
@@ -141,6 +142,7 @@ type secretBuilder struct {
 	key    []byte
 	hosts  map[string]secretHost      // by keyed hash
 	pages  map[string]policy.Category // by keyed hash, page or tree
+	asked  map[string][]byte          // by keyed hash, the parameter lists of a page
 	filter map[uint64]bool
 	sip    secretIndex
 	depth  int
@@ -150,7 +152,7 @@ type secretBuilder struct {
 func newSecretBuilder(key []byte) *secretBuilder {
 	return &secretBuilder{
 		key: key, sip: newSecretIndex(key, nil, 0),
-		hosts: map[string]secretHost{}, pages: map[string]policy.Category{},
+		hosts: map[string]secretHost{}, pages: map[string]policy.Category{}, asked: map[string][]byte{},
 		filter: map[uint64]bool{}, counts: map[policy.Category]int{},
 	}
 }
@@ -173,20 +175,6 @@ func (b *secretBuilder) add(host policy.Host, path string, c policy.Category) (f
 		b.counts[c]++
 	}
 	return fresh
-}
-
-func (b *secretBuilder) addPage(name, path string, c policy.Category) (fresh bool) {
-	kind := kindPage
-	if strings.HasSuffix(path, "/") {
-		kind = kindTree
-		path = strings.TrimRight(path, "/")
-		b.depth = max(b.depth, strings.Count(path, "/"))
-	}
-	id := string(keyed(b.key, kind, name, path))
-	b.filter[b.sip.hash([]byte(kind+name+path))] = true
-	old := b.pages[id]
-	b.pages[id] = gravest(old, c)
-	return old == policy.Uncategorised
 }
 
 // gravest is the category with the lower number, which is the graver one.

@@ -126,7 +126,10 @@ func (w *writer) writeSecrets() error {
 	}
 	w.header.Mandatory, w.header.Depth = w.secret.counts, w.secret.depth
 	w.header.KeyCheck = keyed(w.opt.Key, kindCheck, "", "")
-	hosts, pages := w.secret.hosts, w.secret.pages
+	hosts, pages := w.secret.hosts, w.secret.asked
+	for id, c := range w.secret.pages { // the kinds differ, so the hashes do
+		pages[id] = []byte{byte(c)}
+	}
 	err := w.fill(bucketHosts, func(put func(k, v []byte) error) error {
 		for _, id := range sortedKeys(hosts) {
 			if err := put([]byte(id), []byte{byte(hosts[id].domain), byte(hosts[id].pages)}); err != nil {
@@ -137,7 +140,7 @@ func (w *writer) writeSecrets() error {
 	})
 	return errors.Join(err, w.fill(bucketPages, func(put func(k, v []byte) error) error {
 		for _, id := range sortedKeys(pages) {
-			if err := put([]byte(id), []byte{byte(pages[id])}); err != nil {
+			if err := put([]byte(id), pages[id]); err != nil {
 				return err
 			}
 		}

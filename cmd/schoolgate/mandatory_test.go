@@ -157,8 +157,10 @@ func respellPath(rng *rand.Rand, path string) string {
 	path, query, listed := strings.Cut(path, "?")
 	path = respellSegments(rng, path)
 	switch {
-	case listed: // another query is another page
-		return path + "?" + query
+	case listed: // the same parameters, among others and in another order
+		parts := append(strings.Split(query, "&"), "utm_source=x")
+		rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		return path + "?" + strings.Join(parts, "&")
 	case rng.IntN(2) == 0: // what a mail program adds
 		return path + "?utm_source=x"
 	}
