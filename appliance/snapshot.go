@@ -32,8 +32,9 @@ func (a *Appliance) openStore(ctx context.Context) error {
 	return nil
 }
 
-// lastGoodStore opens the newest version that is whole. Where none is, it builds
-// one of the starter lists: a small filter is better than none (fault F5).
+// lastGoodStore opens the newest version that is whole. Where none was ever
+// built it builds one of the starter lists; where all are damaged those stand in
+// for it, closed (fault F5).
 func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error) {
 	key, err := mandatoryKey(a.box())
 	if err != nil {
@@ -44,7 +45,8 @@ func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error
 		a.log.Error("category store version is damaged and was passed over", "version", s.Version, "err", s.Err)
 	}
 	if err != nil && (len(skipped) > 0 || !errors.Is(err, categories.ErrNoStore)) {
-		a.log.Error("no category store can be read, going on with the starter lists", "err", err)
+		a.log.Error("no category store can be read, going on with the starter lists, and closed to pupils for what they do not know", "err", err)
+		return a.buildStandIn(ctx, key)
 	}
 	if err != nil || outdatedStarter(store.Info()) {
 		return a.buildStarter(ctx, key)
@@ -83,10 +85,19 @@ func (a *Appliance) replaceStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return a.swapStore(store)
+}
+
+// swapStore puts a store in force and leaves everything else as it is.
+func (a *Appliance) swapStore(store *categories.Store) error {
+	next := *a.engine.Current()
+	var err error
+	if next.Policy, err = a.policyOver(a.config.Load(), store); err != nil {
+		return err
+	}
+	next.Lists, next.StoreVersion = store, store.Version()
 	a.takeStore(store)
-	now := *a.engine.Current()
-	now.Lists, now.StoreVersion = store, store.Version()
-	a.engine.Swap(&now)
+	a.engine.Swap(&next)
 	return nil
 }
 
@@ -101,13 +112,9 @@ func (a *Appliance) buildStarter(ctx context.Context, key []byte) (*categories.S
 	if err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
-	path := a.dir.Path(version)
-	if _, err := BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: version, Key: key, Log: a.log}); err != nil {
-		return nil, fmt.Errorf("starter lists: %w", err)
-	}
-	store, err := categories.Open(path, key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	store, err := a.starterAt(ctx, a.dir.Path(version), version, key)
 	if err != nil {
-		return nil, fmt.Errorf("starter lists: %w", err)
+		return nil, err
 	}
 	if err := a.dir.Publish(version); err != nil {
 		return nil, fmt.Errorf("starter lists: %w", err)
@@ -167,7 +174,11 @@ func (a *Appliance) openPolicy(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.inForce(a.config.Load(), table)
+	p, err := a.policyOver(a.config.Load(), a.store.Load())
+	if err != nil {
+		return err
+	}
+	return a.inForce(a.config.Load(), p, table)
 }
 
 func (a *Appliance) clientOptions() clients.Options {
@@ -175,10 +186,10 @@ func (a *Appliance) clientOptions() clients.Options {
 }
 
 // inForce swaps policy, clients and store in one step.
-func (a *Appliance) inForce(cfg *configs.Config, table *clients.Table) error {
+func (a *Appliance) inForce(cfg *configs.Config, p *policy.Policy, table *clients.Table) error {
 	store := a.store.Load()
 	a.engine.Swap(&policy.Snapshot{
-		Policy: cfg.School.Policy, Lists: store, Clients: table, StoreVersion: store.Version(),
+		Policy: p, Lists: store, Clients: table, StoreVersion: store.Version(),
 	})
 	a.config.Store(cfg)
 	return a.people.replace(func() (func(context.Context) error, error) { return table.Run, nil })
@@ -226,30 +237,36 @@ func (a *Appliance) reload() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	p, err := a.policyOver(cfg, store)
+	if err != nil {
+		return "", err
+	}
 	old := a.config.Load()
 	if err := a.reloadAlerts(old, cfg); err != nil {
 		return "", err
 	}
 	restart := needsRestart(old.Box, cfg.Box)
 	a.takeStore(store)
-	if err := a.inForce(cfg, table); err != nil {
+	if err := a.inForce(cfg, p, table); err != nil {
 		a.log.Warn("the replaced table of clients ended with an error", "err", err)
 	}
 	text := fmt.Sprintf("in force: policy %s, category store %d (%d names)",
-		cfg.School.Policy.Version, store.Version(), store.Info().Names)
+		p.Version, store.Version(), store.Info().Names)
 	if restart != "" {
 		text += "\nnot taken up before a restart: changes of " + restart
 	}
 	return text, nil
 }
 
-// newestStore is the store in force on disk; the open one if it is the same.
+// newestStore is the store in force on disk; the open one if it is the same, or
+// stands in for it and it is still damaged.
 func (a *Appliance) newestStore() (*categories.Store, error) {
+	open := a.store.Load()
 	current, err := a.dir.Current()
-	if err != nil {
+	if err != nil && !a.standsIn(open) {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
-	if open := a.store.Load(); open.Version() == current && open.Readable() {
+	if open.Version() == current && open.Readable() && !a.standsIn(open) {
 		return open, nil
 	}
 	key, err := mandatoryKey(a.box())
@@ -257,6 +274,9 @@ func (a *Appliance) newestStore() (*categories.Store, error) {
 		return nil, err
 	}
 	store, err := categories.Open(a.dir.Path(current), key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	if err != nil && a.standsIn(open) && open.Readable() {
+		return open, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
@@ -315,7 +335,10 @@ func openForReading(ctx context.Context, box configs.Box, path string) (*categor
 		if err != nil {
 			return nil, nil, err
 		}
-		store, _, err := dir.OpenLastGood(key)
+		store, damaged, err := dir.OpenLastGood(key)
+		if err != nil && len(damaged) > 0 {
+			return nil, nil, fmt.Errorf("category store: no version can be read: %w", damaged[0].Err)
+		}
 		if !errors.Is(err, categories.ErrNoStore) {
 			return store, nothing, err
 		}
