@@ -9,6 +9,7 @@ import (
 type diagCmd struct {
 	Mailbox   mailboxCmd   `cmd:"" help:"Receive mail on loopback and print it, to see alerts without a mail server."`
 	CanonHost canonHostCmd `cmd:"" help:"Print the host that the policy judges, or why the input is refused."`
+	TLSVerify tlsVerifyCmd `cmd:"" name:"tls-verify" help:"Say what the https door decides on an origin's certificates, and why."`
 }
 
 type canonHostCmd struct {

@@ -34,6 +34,7 @@ type cli struct {
 	Lists    listsCmd    `cmd:"" help:"Build category stores and look into them."`
 	Audit    auditCmd    `cmd:"" help:"Search, verify and export the audit journal."`
 	Alerts   alertsCmd   `cmd:"" help:"Alerts to the safeguarding lead."`
+	CA       caCmd       `cmd:"" name:"ca" help:"The school's certificate authority, for looking into https."`
 	Diag     diagCmd     `cmd:"" help:"Show how the filter reads an input."`
 	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

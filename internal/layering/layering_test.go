@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"audit":      {"policy"},
 	"alerts":     {"policy"},
 	"reports":    {"policy"},
+	"terms":      {"policy"},
 	"console":    {"policy", "alerts", "reports"},
 	"firewall":   {"policy"},
 
@@ -39,10 +40,10 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "alerts", "reports", "console",
-		"dnsfilter", "proxy",
+		"dnsfilter", "proxy", "proxy/inspect",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect"},
 
 	"internal/testkit":  {"policy"},
 	"internal/layering": nil,

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"schoolgate/configs"
+	"schoolgate/proxy/inspect"
+)
+
+type caCmd struct {
+	Init   caInitCmd   `cmd:"" help:"Make the school's certificate authority, on this box and for it alone."`
+	Show   caShowCmd   `cmd:"" help:"Show the authorities, their fingerprints and which one signs."`
+	Export caExportCmd `cmd:"" help:"Write what devices are given: certificates, Apple profiles and a page of steps. Never a key."`
+	Rotate caRotateCmd `cmd:"" help:"Make the next authority; the old one goes on signing for the overlap."`
+}
+
+// caDir is where the authorities of a box lie.
+func caDir(box configs.Box) string { return filepath.Join(box.Data, "ca") }
+
+type caInitCmd struct {
+	configFlag
+	Exclude []string `help:"A domain that devices are told never to believe this authority for, e.g. gov.uk. May be given again." placeholder:"DOMAIN"`
+}
+
+// Run makes the first authority.
+func (c *caInitCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	a, err := inspect.Create(caDir(cfg.Box), inspect.New{School: cfg.School.Name, Exclude: c.Exclude, Now: time.Now()})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stdout, "Made %s\nSHA-256 %s\nThe key is in %s and goes nowhere else; leave it out of backups that are not encrypted.\n",
+		a.Certificate.Subject.CommonName, a.Fingerprint(), caDir(cfg.Box))
+	_, err = fmt.Fprintln(s.stdout, "Next: schoolgate ca export, give the certificate to school devices, then inspect: {enabled: yes}")
+	return err
+}
+
+type caShowCmd struct{ configFlag }
+
+// Run lists the authorities.
+func (c *caShowCmd) Run(s *session) error {
+	_, all, err := c.authorities(s)
+	if err != nil {
+		return err
+	}
+	signer, signerErr := inspect.Signer(all, time.Now())
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, a := range all {
+		state := "waits until " + a.SignsFrom.Format(time.DateOnly)
+		switch {
+		case a == signer:
+			state = "signs"
+		case time.Now().After(a.SignsFrom):
+			state = "is replaced; remove it from devices"
+		}
+		fmt.Fprintf(w, "%s\t%s\tuntil %s\t%s\n", a.Certificate.Subject.CommonName, state, a.Certificate.NotAfter.Format(time.DateOnly), a.Fingerprint())
+	}
+	return errors.Join(w.Flush(), signerErr)
+}
+
+func (c *configFlag) authorities(s *session) (*configs.Config, []*inspect.Authority, error) {
+	cfg, err := c.load(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := inspect.LoadCredential(os.Getenv("CREDENTIALS_DIRECTORY"))
+	if errors.Is(err, inspect.ErrNoAuthority) {
+		all, err = inspect.Load(caDir(cfg.Box))
+	}
+	return cfg, all, err
+}
+
+type caExportCmd struct {
+	configFlag
+	Out string `help:"The folder to write to." default:"school-ca" placeholder:"DIR"`
+}
+
+// Run writes the files for devices.
+func (c *caExportCmd) Run(s *session) error {
+	_, all, err := c.authorities(s)
+	if err != nil {
+		return err
+	}
+	files, err := inspect.Export(all, c.Out)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		fmt.Fprintln(s.stdout, filepath.Join(c.Out, f))
+	}
+	return nil
+}
+
+type caRotateCmd struct {
+	configFlag
+	Now     bool     `help:"The new authority signs at once: for a key that others may know. Devices without it see errors until they have it."`
+	Exclude []string `help:"As for init." placeholder:"DOMAIN"`
+}
+
+// Run makes the next authority.
+func (c *caRotateCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	overlap := inspect.Overlap
+	if c.Now {
+		overlap = 0
+	}
+	a, err := inspect.Rotate(caDir(cfg.Box), inspect.New{School: cfg.School.Name, Exclude: c.Exclude, Now: time.Now()}, overlap)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.stdout, "Made %s\nSHA-256 %s\nIt signs from %s. Give it to devices (schoolgate ca export) and restart schoolgate before then.\n",
+		a.Certificate.Subject.CommonName, a.Fingerprint(), a.SignsFrom.Format(time.RFC3339))
+	return err
+}

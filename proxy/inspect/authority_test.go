@@ -1,0 +1,246 @@
+package inspect
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestAuthority: made once, its key for us alone, and what is signed is believed
+// where the certificate is (T9).
+func TestAuthority(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	if _, err := Load(dir); !errors.Is(err, ErrNoAuthority) {
+		t.Fatalf("Load of nothing = %v", err)
+	}
+	a, err := Create(dir, New{School: "Hill & <Dale> Primary", Exclude: []string{"gov.uk"}, Now: term})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(dir, New{Now: term}); err == nil {
+		t.Error("a second Create replaced the authority")
+	}
+	for name, mode := range map[string]os.FileMode{"": 0o700, "school-ca-1.key": 0o600, "school-ca-1.crt": 0o600} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v %v, want mode %o", name, info.Mode(), err, mode)
+		}
+	}
+	all, err := Load(dir)
+	if err != nil || len(all) != 1 || !all[0].Certificate.Equal(a.Certificate) {
+		t.Fatalf("Load = %v, %v", all, err)
+	}
+	leaves, err := NewLeaves(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := Verifier{Roots: x509.NewCertPool()}
+	v.Roots.AddCert(a.Certificate)
+	for name, want := range map[string]string{"www.example.test": "", "192.0.2.7": "", "2001:db8::7": "", "login.gov.uk": WhyConstraint} {
+		cert, err := leaves.Get(host(t, name), term)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify([]*x509.Certificate{cert.Leaf}, host(t, name), term, nil); whyOf(err) != want {
+			t.Errorf("leaf for %s: %v, want %q", name, err, want)
+		}
+		if covers := leaves.Covers(host(t, name), term); covers != (want == "") {
+			t.Errorf("Covers(%s) = %v", name, covers)
+		}
+		if life := cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore); life > 7*24*time.Hour {
+			t.Errorf("leaf for %s lives %v", name, life)
+		}
+	}
+	if other, err := Create(t.TempDir(), New{Now: term}); err != nil || other.key.Equal(a.key) {
+		t.Errorf("two boxes have the same key (%v)", err)
+	}
+}
+
+// TestAuthorityFiles: what is damaged or open to others is refused (F19, T9).
+func TestAuthorityFiles(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		harm func(dir string) error
+		want string
+	}{
+		{"a key that others may read", func(d string) error { return os.Chmod(filepath.Join(d, "school-ca-1.key"), 0o640) }, "may be read by others"},
+		{"a lost key", func(d string) error { return os.Remove(filepath.Join(d, "school-ca-1.key")) }, "no certificate authority yet"},
+		{"a key of noise", func(d string) error { return os.WriteFile(filepath.Join(d, "school-ca-1.key"), []byte("noise"), 0o600) }, "holds no private key"},
+		{"a certificate of noise", func(d string) error { return os.WriteFile(filepath.Join(d, "school-ca-1.crt"), []byte("noise"), 0o600) }, "holds no certificate"},
+		{"somebody else's key", func(d string) error {
+			other := filepath.Join(d, "other")
+			if _, err := Create(other, New{Now: term}); err != nil {
+				return err
+			}
+			return os.Rename(filepath.Join(other, "school-ca-1.key"), filepath.Join(d, "school-ca-1.key"))
+		}, "is not the ECDSA key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := Create(dir, New{Now: term}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.harm(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Load = %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestRotate: the old authority signs until the overlap is over, and leaves
+// change hands at that moment.
+func TestRotate(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Create(dir, New{Now: term})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Rotate(dir, New{Now: term}, Overlap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := NewLeaves(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at   time.Time
+		want *Authority
+	}{{term, first}, {term.Add(Overlap - time.Hour), first}, {term.Add(Overlap), second}, {term.Add(Overlap + 24*time.Hour), second}} {
+		cert, err := leaves.Get(host(t, "www.example.test"), c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cert.Leaf.CheckSignatureFrom(c.want.Certificate); err != nil || c.at.After(cert.Leaf.NotAfter) {
+			t.Errorf("at %s: %v, until %s", c.at, err, cert.Leaf.NotAfter)
+		}
+	}
+	if _, err := Signer(all, term.AddDate(10, 0, 0)); err == nil {
+		t.Error("an expired authority signs")
+	}
+}
+
+// TestExport: everything devices need, and no key.
+func TestExport(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	a, err := Create(dir, New{School: "Hill & <Dale> Primary", Now: term})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Export(all, out)
+	if err != nil || len(files) != 5 {
+		t.Fatalf("Export = %v, %v", files, err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("PRIVATE")) || bytes.Contains(b, a.key.D.Bytes()) {
+			t.Errorf("%s holds the key", name)
+		}
+		switch filepath.Ext(name) {
+		case ".cer":
+			if !bytes.Equal(b, a.Certificate.Raw) {
+				t.Errorf("%s is not the certificate", name)
+			}
+		case ".mobileconfig":
+			d := xml.NewDecoder(bytes.NewReader(b))
+			for err == nil {
+				_, err = d.Token()
+			}
+			if err != io.EOF || !bytes.Contains(b, []byte("com.apple.security.root")) || !bytes.Contains(b, []byte("Hill &amp; &lt;Dale&gt;")) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case ".html":
+			for _, want := range []string{"Hill &amp; &lt;Dale&gt;", a.Fingerprint(), "Chromebook", "iPad", "Android", "Windows"} {
+				if !bytes.Contains(b, []byte(want)) {
+					t.Errorf("%s does not say %q", name, want)
+				}
+			}
+		}
+	}
+}
+
+// TestLeavesOnce: however many ask, a host's certificate is made once, and the
+// cache stays within its bound.
+func TestLeavesOnce(t *testing.T) {
+	a, err := Create(t.TempDir(), New{Now: term})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := NewLeaves([]*Authority{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			if _, err := leaves.Get(host(t, "www.example.test"), term); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := leaves.Signed(); n != 1 {
+		t.Errorf("made %d times", n)
+	}
+	first, _ := leaves.Get(host(t, "www.example.test"), term)
+	leaves.now.Load().count.Store(maxLeaves) // full
+	if _, err := leaves.Get(host(t, "other.example.test"), term); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := leaves.Get(host(t, "www.example.test"), term); again != first {
+		t.Error("what is in use was forgotten with the first full generation")
+	}
+	late := first.Leaf.NotAfter.Add(-leafSlack)
+	if again, err := leaves.Get(host(t, "www.example.test"), late); err != nil || again == first {
+		t.Errorf("a certificate with less than a day left is handed out (%v)", err)
+	}
+}
+
+func BenchmarkLeaf(b *testing.B) {
+	a, err := Create(b.TempDir(), New{Now: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	leaves, err := NewLeaves([]*Authority{a})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, at := host(b, "www.example.test"), time.Now()
+	b.Run("warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := leaves.Get(h, at); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("cold", func(b *testing.B) {
+		for b.Loop() {
+			f := &leaf{}
+			if leaves.sign(f, h, at); f.err != nil {
+				b.Fatal(f.err)
+			}
+		}
+	})
+}
