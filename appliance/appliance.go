@@ -54,6 +54,7 @@ type Appliance struct {
 	engine   policy.Engine
 	config   atomic.Pointer[configs.Config]
 	store    atomic.Pointer[categories.Store]
+	standIn  atomic.Pointer[categories.Store] // the store that stands in for damaged ones, if one does
 	dir      *categories.Dir
 	stores   *categories.Metrics
 	reloads  *prometheus.CounterVec

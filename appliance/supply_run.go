@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"runtime"
 	"time"
@@ -15,11 +16,12 @@ import (
 // supplying is the supply of lists in a running box.
 type supplying struct {
 	schedule blocklists.Schedule
-	wake     chan struct{} // a reload may have changed the feeds
+	wake     chan struct{}  // a reload may have changed the feeds
+	roots    *x509.CertPool // nil is the operating system's
 }
 
 func newSupplying() supplying {
-	return supplying{schedule: blocklists.NewSchedule(), wake: make(chan struct{}, 1)}
+	return supplying{schedule: blocklists.NewSchedule(time.Now()), wake: make(chan struct{}, 1)}
 }
 
 // woken has the next look at the feeds taken at once.
@@ -62,7 +64,7 @@ func (a *Appliance) runSupply(ctx context.Context) error {
 
 // supplyRound does what is due and says how long nothing is.
 func (a *Appliance) supplyRound(ctx context.Context) (time.Duration, error) {
-	s, err := OpenSupply(a.config.Load(), SupplyOptions{Resolver: a.dns, Log: a.log})
+	s, err := OpenSupply(a.config.Load(), SupplyOptions{Resolver: a.dns, Roots: a.supply.roots, Log: a.log})
 	if err != nil {
 		return longestWait, err
 	}
@@ -150,10 +152,9 @@ func (a *Appliance) takeUpStore() error {
 	if err != nil {
 		return err
 	}
-	next := *a.engine.Current()
-	next.Lists, next.StoreVersion = store, store.Version()
-	a.takeStore(store)
-	a.engine.Swap(&next)
+	if err := a.swapStore(store); err != nil {
+		return err
+	}
 	a.log.Info("lists taken up", "store", store.Version())
 	return nil
 }

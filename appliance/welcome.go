@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (a *Appliance) Checks() []Check {
 		{Name: "journal", Say: "the audit journal takes records", Err: a.journal.Err()},
 		{Name: "dns", Say: "listening on " + strings.Join(texts(box.DNS.Listen), ", ")},
 		{Name: "proxy", Say: "listening on " + strings.Join(texts(box.Proxy.Listen), ", ")},
+	}
+	if a.standsIn(store) {
+		checks[1].Err = errors.New("the box's own category store cannot be read: pupils reach only what the starter lists or an adult know: run schoolgate lists build or lists rollback")
 	}
 	if !store.Readable() {
 		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")

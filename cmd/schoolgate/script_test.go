@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -263,10 +264,26 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), said)
 }
 
-// ready ADDR: the appliance that was started in the background serves.
+// [!] ready ADDR: the appliance that was started in the background serves; with !
+// it serves and says that it is not well.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 1, "ready ADDR")
-	ts.Check(testkit.Ready(args[0], 20*time.Second, nil))
+	want(ts, false, args, 1, "[!] ready ADDR")
+	if !neg {
+		ts.Check(testkit.Ready(args[0], 20*time.Second, nil))
+		return
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get("http://" + args[0] + "/readyz")
+		if err != nil && time.Now().Before(end) {
+			continue
+		}
+		ts.Check(err)
+		ts.Check(resp.Body.Close())
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			ts.Fatalf("%s: %s, want 503", args[0], resp.Status)
+		}
+		return
+	}
 }
 
 // expand FILE: $NAMES in it become what they stand for.
