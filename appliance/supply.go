@@ -3,6 +3,7 @@ package appliance
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,7 @@ type Supply struct {
 type SupplyOptions struct {
 	Feeds    []blocklists.Feed   // nil reads the feed file of the configuration
 	Resolver blocklists.Resolver // nil is the operating system's
+	Roots    *x509.CertPool      // nil is the operating system's
 	Log      *slog.Logger
 }
 
@@ -72,7 +74,7 @@ func OpenSupply(cfg *configs.Config, o SupplyOptions) (*Supply, error) {
 	if s.cache, err = blocklists.OpenCache(feedsFolder(cfg)); err != nil {
 		return nil, err
 	}
-	options := blocklists.FetchOptions{Resolver: o.Resolver, Allow: cfg.Box.Proxy.AllowDestinations}
+	options := blocklists.FetchOptions{Resolver: o.Resolver, Roots: o.Roots, Allow: cfg.Box.Proxy.AllowDestinations}
 	if cfg.Box.Lists.Proxy != "" {
 		if options.Proxy, err = url.Parse(cfg.Box.Lists.Proxy); err != nil {
 			return nil, fmt.Errorf("lists.proxy: %w", err)

@@ -222,9 +222,7 @@ func TestSchedule(t *testing.T) {
 	} {
 		var all []time.Duration
 		for range 200 {
-			s := NewSchedule()
-			s.started = now
-			all = append(all, s.Next(&c.feed, c.state, now).Sub(now))
+			all = append(all, NewSchedule(now).Next(&c.feed, c.state, now).Sub(now))
 		}
 		if least, most := slices.Min(all), slices.Max(all); least < c.least || most > c.most {
 			t.Errorf("%s: %s to %s, want within %s to %s", c.name, least, most, c.least, c.most)

@@ -14,7 +14,7 @@ type Schedule struct {
 }
 
 // NewSchedule makes the schedule of one box, for one run of it.
-func NewSchedule() Schedule { return Schedule{maphash.MakeSeed(), time.Now()} }
+func NewSchedule(started time.Time) Schedule { return Schedule{maphash.MakeSeed(), started} }
 
 // Bounds of the wait after failures: it doubles from the first to the last.
 const (
