@@ -60,7 +60,11 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 	if len(o.Feeds) == 0 {
 		return report, errors.New("no feed is enabled: there is nothing to build a store of")
 	}
-	b, err := categories.Create(o.Out, categories.BuildOptions{Version: o.Version, Key: o.Key, Log: o.Log})
+	words, err := wordsFor(o.Feeds)
+	if err != nil {
+		return report, err
+	}
+	b, err := categories.Create(o.Out, categories.BuildOptions{Version: o.Version, Key: o.Key, Words: words, Log: o.Log})
 	if err != nil {
 		return report, err
 	}

@@ -25,7 +25,7 @@ func Starter() []Feed {
 		Format: CSV, Licence: ownLicence, Date: starterDate, Enabled: true, embedded: starterFiles,
 	}
 	sites := own
-	sites.Name, sites.Path, sites.Kind = "starter-sites", "starter/sites.csv", Curated
+	sites.Name, sites.Path, sites.Kind = starterSites, "starter/sites.csv", Curated
 	sites.Columns = Columns{Host: "host", Category: "category"}
 	sites.Note = "well-known names of every category, compiled by hand; small"
 

@@ -20,6 +20,7 @@ type BuildOptions struct {
 	Version uint64
 	Key     []byte // 32 bytes; needed once a mandatory entry comes
 	Rules   *Rules // nil for DefaultRules
+	Words   []Word // what names say by themselves
 	Log     *slog.Logger
 }
 
@@ -88,6 +89,9 @@ type Builder struct {
 func Create(path string, o BuildOptions) (*Builder, error) {
 	if o.Key != nil && len(o.Key) != KeySize {
 		return nil, fmt.Errorf("building %s: key of %d bytes, want %d", path, len(o.Key), KeySize)
+	}
+	if err := checkWords(o.Words); err != nil {
+		return nil, fmt.Errorf("building %s: %w", path, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("building %s: %w", path, err)
@@ -169,7 +173,7 @@ func (b *Builder) add(id SourceID, e Entry) error {
 	if folded {
 		b.stats[id].Folded++
 	}
-	r, err := b.hostRecord(host, src.Curated, folded)
+	r, err := b.hostRecord(host, e.Category, src.Curated, folded)
 	if err != nil {
 		return err
 	}
@@ -185,7 +189,7 @@ func (b *Builder) add(id SourceID, e Entry) error {
 
 // hostRecord finds or makes the record of the host whose key is b.key. Only a
 // new one, or one that a curated source let in, is held to the public suffixes.
-func (b *Builder) hostRecord(host policy.Host, curated, folded bool) (*record, error) {
+func (b *Builder) hostRecord(host policy.Host, c policy.Category, curated, folded bool) (*record, error) {
 	r := b.hosts.find(b.key)
 	if r != nil && !r.shared {
 		return r, nil
@@ -196,16 +200,16 @@ func (b *Builder) hostRecord(host policy.Host, curated, folded bool) (*record, e
 	}
 	trouble := ""
 	if b.key[0] != addressMark {
-		trouble = suffixTrouble(name)
+		trouble = suffixTrouble(name, c)
 	}
-	if trouble != "" && (!curated || trouble != ReasonSharedSuffix) {
+	if trouble != "" && (!curated || trouble != ReasonSharedSuffix && trouble != ReasonRestricted) {
 		return nil, Refused{trouble}
 	}
 	if r == nil {
 		if r = b.hosts.add(b.key); r == nil {
 			return nil, Refused{ReasonFull}
 		}
-		r.shared = trouble != ""
+		r.shared = trouble != "" || isWholeTop(name)
 	}
 	return r, nil
 }
@@ -236,7 +240,7 @@ func (b *Builder) addMandatory(id SourceID, host policy.Host, e Entry) error {
 	}
 	path, _, _ := strings.Cut(e.Path, "#")
 	if _, ok := host.Addr(); !ok && path == "" {
-		if reason := suffixTrouble(string(appendFolded(nil, host))); reason != "" {
+		if reason := suffixTrouble(string(appendFolded(nil, host)), e.Category); reason != "" {
 			return Refused{reason}
 		}
 	}

@@ -49,7 +49,7 @@ func (s *Store) walk(h policy.Host, path string, f *policy.Facts) {
 			start--
 		}
 		hash = s.index.seed.label(hash, name[start:end])
-		if label > 0 { // no entry is one label
+		if label > 0 || isWholeTop(name[start:end]) {
 			if label < 3 && name[start:end] == mirror && country(name[end:], label) {
 				hash = s.mirror
 			}
@@ -60,6 +60,7 @@ func (s *Store) walk(h policy.Host, path string, f *policy.Facts) {
 		}
 		end = start - 1
 	}
+	j.named(s.words, name, path)
 	f.Categories = j.cats
 }
 

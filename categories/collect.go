@@ -22,7 +22,7 @@ type record struct {
 	at       uint32 // chunk<<chunkBits | offset
 	size     uint16
 	paths    bool // the host has URL entries
-	shared   bool // the host is a public suffix, which only curated sources may name
+	shared   bool // the host is a suffix: not every source or category may name it
 	evidence uint32
 }
 

@@ -80,6 +80,10 @@ type Rules struct {
 // DefaultRules are explained, with their figures, in docs/decisions.
 func DefaultRules() Rules { return Rules{Threshold: 1, CleanExtra: 1, Strong: 2, Crowd: 3} }
 
+// vouched is the weight of clean records from which a name's words are not heard:
+// a list of names that were merely seen somewhere weighs less.
+const vouched = 0.5
+
 // rounding lets ten sources of a tenth weigh one.
 const rounding = 1e-9
 
@@ -98,6 +102,7 @@ type view struct {
 	strong  policy.CategorySet // what is heard even below a curated entry
 	final   bool               // curated: what lies above is not heard
 	crowd   bool               // a curated place of many users: each site below is judged by itself
+	clean   bool               // somebody vouches for the name: its words are not heard
 }
 
 // class is all that classifying needs of an entry. Many entries share one.
@@ -146,6 +151,7 @@ func judge(pairs []pair, sources []Source, r Rules, exact bool) (findings []find
 		findings = append(findings, f)
 	}
 	v.crowd = v.final && !v.counted.Intersect(manyUsers).Empty()
+	v.clean = clean >= vouched && !v.final
 	return findings, v
 }
 
@@ -209,9 +215,11 @@ type join struct {
 	cats    policy.CategorySet
 	curated bool // a curated entry lies above
 	crowd   bool // and it is a place of many users
+	clean   bool // an entry below the curated one, if any, vouches for the name
 }
 
 func (j *join) add(v view, alias bool) {
+	j.clean = j.clean || v.clean
 	switch {
 	case v.final:
 		*j = join{cats: v.counted, curated: true, crowd: v.crowd}
@@ -221,6 +229,21 @@ func (j *join) add(v view, alias bool) {
 		j.cats = j.cats.Union(v.strong)
 	}
 }
+
+// named adds what the words of a name say, if neither a person has looked at the
+// site nor anybody vouches for it. Where strangers keep a site each, the path may
+// hold its name.
+func (j *join) named(words *wordIndex, name, path string) {
+	if !j.wordsHeard() {
+		return
+	}
+	if !j.cats.Has(policy.WebHosting) {
+		path = ""
+	}
+	j.cats = j.cats.Union(words.match(name, path))
+}
+
+func (j *join) wordsHeard() bool { return !j.clean && (!j.curated || j.crowd) }
 
 // addPage adds what a URL entry says. It names one page, so that hearing a single
 // public source costs little even below a curated name.

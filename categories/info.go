@@ -35,6 +35,7 @@ type SourceInfo struct {
 type header struct {
 	Info
 	Rules    Rules
+	Words    []Word   `json:",omitempty"` // heard of names that nobody vouches for
 	Implied  []Source // sources of evidence that the build itself found
 	Seed     seed
 	KeyCheck []byte `json:",omitempty"` // set if it holds mandatory lists
@@ -77,7 +78,7 @@ func appendClass(dst []byte, c class) []byte {
 		for _, word := range []uint64{v.counted[0], v.counted[1], v.strong[0], v.strong[1]} {
 			dst = binary.LittleEndian.AppendUint64(dst, word)
 		}
-		dst = append(dst, flag(v.final, 1)|flag(v.crowd, 2))
+		dst = append(dst, flag(v.final, 1)|flag(v.crowd, 2)|flag(v.clean, 4))
 	}
 	return append(dst, flag(c.paths, 1))
 }
@@ -105,7 +106,7 @@ func parseView(b []byte) (v view) {
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
 	v.counted = policy.CategorySet{word(0), word(1)}
 	v.strong = policy.CategorySet{word(2), word(3)}
-	v.final, v.crowd = b[32]&1 != 0, b[32]&2 != 0
+	v.final, v.crowd, v.clean = b[32]&1 != 0, b[32]&2 != 0, b[32]&4 != 0
 	return v
 }
 
@@ -116,6 +117,9 @@ func (h *header) check() error {
 	}
 	if h.Breaks < 0 || h.Breaks > MaxPath || h.Longest < 0 || h.Longest > MaxPath || h.Depth < 0 || h.Depth > MaxPath {
 		return errCorrupt(fmt.Sprintf("header: bounds of %d, %d, %d", h.Breaks, h.Longest, h.Depth))
+	}
+	if err := checkWords(h.Words); err != nil {
+		return fmt.Errorf("%w: header: %w", ErrCorrupt, err)
 	}
 	return nil
 }

@@ -84,11 +84,12 @@ func (s *Store) Lookup(h policy.Host, path string) (matches []Match) {
 			}
 		}
 	}
+	e.words(path)
 	runtime.KeepAlive(s)
 	return append(matches, e.matches...)
 }
 
-// suffixes are where the host's suffixes of two labels and more begin, the
+// suffixes are where the host's suffixes that an entry may name begin, the
 // shortest first.
 func suffixes(h policy.Host) (starts []int) {
 	if _, ok := h.Addr(); ok {
@@ -96,6 +97,9 @@ func suffixes(h policy.Host) (starts []int) {
 	}
 	name := h.String()
 	end := strings.LastIndexByte(name, '.')
+	if isWholeTop(name[end+1:]) {
+		starts = append(starts, end+1)
+	}
 	for end >= 0 {
 		end = strings.LastIndexByte(name[:end], '.')
 		starts = append(starts, end+1)
@@ -145,6 +149,24 @@ func (e *explainer) entry(start int, path string) {
 		m.Why = "curated by hand: in no category"
 		e.matches = append(e.matches, m)
 	}
+}
+
+// words says which words the name is made of, and whether they are heard.
+func (e *explainer) words(path string) {
+	if _, ok := e.host.Addr(); ok {
+		return
+	}
+	if !e.join.cats.Has(policy.WebHosting) {
+		path = ""
+	}
+	e.store.words.each(e.host.String(), path, func(w *Word) {
+		m := Match{Category: w.Category, Host: e.host.String(), Sources: []MatchSource{{Name: WordSource}},
+			Counted: e.join.wordsHeard(), Why: fmt.Sprintf("its name says %q", strings.Trim(w.Text, "."))}
+		if !m.Counted {
+			m.Why += ", but the site is known"
+		}
+		e.matches = append(e.matches, m)
+	})
 }
 
 // supersede takes back what entries above a curated one said.

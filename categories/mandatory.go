@@ -78,10 +78,10 @@ func writeFile(path string, data []byte) error {
 // Kinds of keyed hashes, so that a host is never taken for a page.
 const (
 	kindHost  = "host\x00"
-	kindPage  = "page\x00" // this page, whatever its query
+	kindPage  = "page\x00"  // this page, whatever its query
 	kindQuery = "query\x00" // this page with certain parameters in its query
 	kindParam = "param\x00" // one parameter of such a page
-	kindTree  = "tree\x00" // the page and everything below it
+	kindTree  = "tree\x00"  // the page and everything below it
 	kindCheck = "check\x00"
 	kindSip   = "sip\x00"
 )

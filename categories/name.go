@@ -1,6 +1,7 @@
 package categories
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -125,6 +126,20 @@ func isRestricted(name string) bool {
 	return false
 }
 
+// isRestrictedSuffix reports whether the name is such a suffix itself, which a
+// curated source may give the category that all names under it have.
+func isRestrictedSuffix(name string) bool {
+	return slices.Contains(restricted, "."+name)
+}
+
+// wholeTops are the only top-level domains that an entry may name, and only as
+// pornography: their registries sell them for that and nothing else.
+var wholeTops = []string{"xxx", "porn", "sex", "adult"}
+
+func isWholeTop(label string) bool {
+	return len(label) <= 5 && len(label) >= 3 && slices.Contains(wholeTops, label)
+}
+
 // canonical is the host an entry stands for: www.x.example is x.example, unless
 // that is a public suffix. Exact entries mean the very name and stay.
 func canonical(h policy.Host, exact bool) policy.Host {
@@ -146,13 +161,17 @@ func canonical(h policy.Host, exact bool) policy.Host {
 
 // suffixTrouble says why no entry may name this host; "" if one may. A shared
 // suffix, e.g. github.io as web_hosting, curated sources may name deliberately.
-func suffixTrouble(name string) string {
+func suffixTrouble(name string, c policy.Category) string {
 	suffix, icann := publicsuffix.PublicSuffix(name)
 	switch {
 	case suffix != name:
 		return ""
+	case c == policy.Pornography && isWholeTop(name):
+		return ""
 	case !strings.Contains(name, "."):
 		return ReasonTLD
+	case isRestrictedSuffix(name):
+		return ReasonRestricted
 	case icann:
 		return ReasonPublicSuffix
 	}

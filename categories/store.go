@@ -28,6 +28,7 @@ type Store struct {
 	sources []Source
 	index   index
 	classes []class
+	words   *wordIndex
 	mirror  uint64 // hash of blogspot.com
 	secret  secretIndex
 	key     []byte
@@ -134,7 +135,7 @@ func (s *Store) readHeader(tx *bolt.Tx) (err error) {
 	if c := s.header.KeyCheck; len(c) > 0 && (len(s.key) != KeySize || !hmac.Equal(c, keyed(s.key, kindCheck, "", ""))) {
 		return ErrKey
 	}
-	s.sources = s.header.sources()
+	s.sources, s.words = s.header.sources(), newWordIndex(s.header.Words)
 	s.classes, err = parseClasses(meta.Get(keyClasses))
 	return err
 }

@@ -66,7 +66,7 @@ type writer struct {
 }
 
 func (w *writer) finish() (Report, error) {
-	w.header = header{Rules: w.rules, Breaks: w.breaks, Longest: w.longest}
+	w.header = header{Rules: w.rules, Words: w.opt.Words, Breaks: w.breaks, Longest: w.longest}
 	w.header.Info = Info{Version: w.opt.Version, Built: w.began.UTC().Truncate(time.Second),
 		Names: len(w.hosts.records), URLs: len(w.urls.records),
 		Categories: map[policy.Category]int{}, Mandatory: map[policy.Category]int{}}
