@@ -98,3 +98,23 @@ func TestJudgeTuning(t *testing.T) {
 	})
 	report(t, "tuning half", scores)
 }
+
+// The half nobody tuned on: how the packs will do with searches they have not met.
+func TestJudgeHeldOut(t *testing.T) {
+	const recall, precision, overall = 0.75, 0.75, 0.9
+	scores := judge(watch(t), labelled(t, true), func(search, string) {})
+	report(t, "held-out half", scores)
+	var all score
+	for theme, s := range scores {
+		if s.recall() < recall || s.precision() < precision {
+			t.Errorf("%s: recall %.2f, precision %.2f; want %.2f and %.2f", theme, s.recall(), s.precision(), recall, precision)
+		}
+		if theme != "" {
+			all = score{all.right + s.right, all.missed + s.missed, all.false + s.false}
+		}
+	}
+	t.Logf("%-18s %6.2f %9.2f %d", "all themes", all.recall(), all.precision(), all.right+all.missed)
+	if all.recall() < overall || all.precision() < overall {
+		t.Errorf("all themes: recall %.2f, precision %.2f; want %.2f", all.recall(), all.precision(), overall)
+	}
+}

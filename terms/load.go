@@ -179,18 +179,14 @@ func decode(text []byte) (root *yaml.Node, err error) {
 	return doc.Content[0], nil
 }
 
-// readPack reads the fields of a file. A pack with terms names its theme and
-// language; one without may hold words, contexts and exceptions for all.
+// readPack reads the fields of a file. A pack with terms names its language, and its
+// theme unless every block has its own; one without terms may hold words, contexts
+// and exceptions for all.
 func (l *loader) readPack(n node) {
 	theme, language := NoTheme, ""
 	fields := n.fields("the pack", "language", "theme", "contexts", "never", "terms", "same", "near", "real", "silent")
 	if f, ok := fields["theme"]; ok {
-		if s, ok := f.text("theme"); ok {
-			known := false
-			if theme, known = ParseTheme(s.text); !known {
-				l.problem(s.at, "theme: unknown theme %q (one of %v)", shown(s.text), Themes())
-			}
-		}
+		theme = f.theme()
 	}
 	if f, ok := fields["language"]; ok {
 		if s, ok := f.text("language"); ok {
@@ -198,8 +194,8 @@ func (l *loader) readPack(n node) {
 		}
 	}
 	terms, has := fields["terms"]
-	if has && (language == "" || theme == NoTheme) {
-		terms.problem("terms: a pack with terms begins with its language and theme")
+	if has && language == "" {
+		terms.problem("terms: a pack with terms begins with its language")
 	}
 	if f, ok := fields["contexts"]; ok {
 		f.pairs("contexts", func(name said, list node) {
@@ -211,7 +207,7 @@ func (l *loader) readPack(n node) {
 			l.nevers = append(l.nevers, neverSource{theme, s})
 		}
 	}
-	if has && language != "" && theme != NoTheme {
+	if has && language != "" {
 		terms.each("terms", func(block node) { l.readRule(block, theme, language) })
 	}
 	l.readWords(fields)
@@ -235,7 +231,12 @@ func (l *loader) readWords(fields map[string]node) {
 // readRule reads a block of phrases that share severity, bands and context.
 func (l *loader) readRule(n node, theme Theme, language string) {
 	r := &ruleSource{theme: theme, language: language, bands: PupilBands}
-	fields := n.fields("terms", "severity", "bands", "with", "unless", "say")
+	fields := n.fields("terms", "theme", "severity", "bands", "with", "unless", "say")
+	if f, ok := fields["theme"]; ok {
+		r.theme = f.theme()
+	} else if theme == NoTheme {
+		n.problem("terms: a block has no theme, nor has its pack")
+	}
 	if f, ok := fields["severity"]; !ok {
 		n.problem("terms: a block has no severity (1 to 5)")
 	} else if s, ok := f.text("severity"); ok {
@@ -267,6 +268,19 @@ func (l *loader) readRule(n node, theme Theme, language string) {
 		n.problem("terms: a block says nothing (say: a list of phrases)")
 	}
 	l.rules = append(l.rules, r)
+}
+
+// theme is a value that names one.
+func (n node) theme() Theme {
+	s, ok := n.text("theme")
+	if !ok {
+		return NoTheme
+	}
+	theme, known := ParseTheme(s.text)
+	if !known {
+		n.problem("theme: unknown theme %q (one of %v)", shown(s.text), Themes())
+	}
+	return theme
 }
 
 // shown is a text of a pack made fit for a message.

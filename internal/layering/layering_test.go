@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 		"dnsfilter", "proxy", "proxy/inspect",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect", "terms"},
 
 	"internal/testkit":  {"policy"},
 	"internal/layering": nil,

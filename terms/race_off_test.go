@@ -1,0 +1,6 @@
+//go:build !race
+
+package terms
+
+// raceEnabled: the race detector drops pooled values at random.
+const raceEnabled = false

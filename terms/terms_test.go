@@ -1,0 +1,200 @@
+package terms
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"schoolgate/policy"
+)
+
+// Disguises are seen through (4.7, D8, S10), and what only looks like one is left.
+func TestFold(t *testing.T) {
+	set := watch(t)
+	for _, test := range []struct{ promise, words, want string }{
+		{"case and spaces", "  HOW to   Kill ", "how to kill"},
+		{"accents", "pórn", "porn"},
+		{"full width", "ｐｏｒｎ", "porn"},
+		{"zero width", "po\u200brn", "porn"},
+		{"Cyrillic look-alikes (S10)", "роrn", "porn"},
+		{"leet", "p0rn", "porn"},
+		{"leet signs", "$ex", "sex"},
+		{"one as l", "ki11", "kill"},
+		{"masked", "p*rn", "porn"},
+		{"spaced out", "k i l l", "kill"},
+		{"dots", "k.i.l.l", "kill"},
+		{"spaced over words", "k i l l m y s e l f", "kill myself"},
+		{"held letters", "kiiiill", "kill"},
+		{"held letters keep a double", "boooooobs", "boobs"},
+		{"hyphen", "self-harm", "self harm"},
+		{"one word", "selfharm", "self harm"},
+		{"words run together", "howtokillmyself", "howto kill myself"},
+		{"misspelling", "suiside", "suicide"},
+		{"slip of a long word", "parracetamol", "paracetamol"},
+		{"split word", "sui cide", "suicide"},
+		{"text speak", "u r ugly", "you are ugly"},
+		{"apostrophe", "i'm fat", "im fat"},
+		{"a class name stays", "year 4", "year 4"},
+		{"an explosive's name stays", "c4", "c4"},
+		{"a road stays", "a55 traffic", "a55 traffic"},
+		{"a key stage stays", "ks2", "ks2"},
+		{"heroine is no heroin", "heroine", "heroine"},
+		{"therapist is one word", "therapist", "therapist"},
+		{"nothing", "", ""},
+		{"signs alone", "?!*", ""},
+		{"not UTF-8", "\xffporn\xfe", "porn"},
+	} {
+		if got := set.Fold(test.words); got != test.want {
+			t.Errorf("%s: Fold(%q) = %q, want %q", test.promise, test.words, got, test.want)
+		}
+	}
+}
+
+// What must be raised in every language, and what must not (S10).
+func TestMatch(t *testing.T) {
+	set := watch(t)
+	for _, test := range []struct {
+		promise, words string
+		want           Theme
+	}{
+		{"a process is no person", "how to kill a process in linux", NoTheme},
+		{"a person is", "how to kill a person", Violence},
+		{"the gravest speaks", "porn suicide how to kill myself", Suicide},
+		{"a lesson about it", "romeo and juliet suicide homework", NoTheme},
+		{"a lesson is no excuse for oneself", "how to kill myself homework", Suicide},
+		{"weed killer", "weed killer", NoTheme},
+		{"weed beside weed killer", "weed killer smoking weed", Drugs},
+		{"help is sought", "childline number", HelpSeeking},
+		{"Polish", "chcę umrzeć", Suicide},
+		{"Polish without its letters", "chce umrzec", Suicide},
+		{"Romanian", "vreau să mor", Suicide},
+		{"Arabic", "كيف أصنع قنبلة", Weapons},
+		{"Arabic with vowels and another yeh", "اِنْتِحار", Suicide},
+		{"Urdu", "خودکشی", Suicide},
+		{"Urdu in Latin", "khud kushi", Suicide},
+		{"Punjabi", "ਖੁਦਕੁਸ਼ੀ", Suicide},
+	} {
+		hit, ok := set.MatchAny(test.words)
+		got := NoTheme
+		if ok {
+			got = hit.Theme
+		}
+		if got != test.want {
+			t.Errorf("%s: MatchAny(%q) = %q, want %q", test.promise, test.words, got, test.want)
+		}
+	}
+}
+
+func TestQuery(t *testing.T) {
+	for _, test := range []struct{ promise, url, engine, words string }{
+		{"Google", "https://www.google.co.uk/search?q=a+b%20c&oq=zz", "Google", "a b c"},
+		{"another country", "https://www.google.com.mt/search?q=a", "Google", "a"},
+		{"a country that is none", "https://www.google.example/search?q=a", "", ""},
+		{"advanced search", "https://www.google.com/search?as_q=a&as_epq=b", "Google", "a b"},
+		{"a second parameter hides nothing", "https://www.google.com/search?q=a&q=b", "Google", "a b"},
+		{"suggestions", "https://www.google.com/complete/search?q=half&client=chrome", "", ""},
+		{"Bing's suggestions", "https://www.bing.com/AS/Suggestions?qry=half&q=half", "", ""},
+		{"DuckDuckGo's suggestions", "https://duckduckgo.com/ac/?q=half", "", ""},
+		{"a browser's search has a client too", "https://www.google.com/search?client=firefox-b-d&q=a", "Google", "a"},
+		{"another page of the engine", "https://www.google.com/maps?q=a", "", ""},
+		{"mail", "https://mail.google.com/mail/?q=a", "", ""},
+		{"no words", "https://www.google.com/search?q=", "", ""},
+		{"no engine (privacy 4)", "https://www.nhs.example/search?q=a", "", ""},
+		{"an engine's name in another host", "https://www.google.com.evil.example/search?q=a", "", ""},
+		{"Yahoo", "https://uk.search.yahoo.com/search?p=a", "Yahoo", "a"},
+		{"Yandex", "https://yandex.ru/search/?text=a", "Yandex", "a"},
+		{"Baidu", "https://www.baidu.com/s?wd=a", "Baidu", "a"},
+		{"YouTube", "https://m.youtube.com/results?search_query=a+b", "YouTube", "a b"},
+		{"a video", "https://www.youtube.com/watch?v=a", "", ""},
+		{"Wikipedia", "https://en.wikipedia.org/w/index.php?search=a&title=Special:Search", "Wikipedia", "a"},
+		{"Amazon", "https://www.amazon.co.uk/s?k=a", "Amazon", "a"},
+		{"eBay", "https://www.ebay.co.uk/sch/i.html?_nkw=a", "eBay", "a"},
+		{"in the path", "https://unsplash.com/s/photos/blue-cat", "Unsplash", "blue cat"},
+		{"in the path behind a language", "https://pixabay.com/en/images/search/blue%20cat/", "Pixabay", "blue cat"},
+		{"Giphy", "https://giphy.com/search/blue-cat", "Giphy", "blue cat"},
+		{"Swiggle", "https://swiggle.org.uk/?q=a", "Swiggle", "a"},
+		{"escaped twice", "https://www.bing.com/search?q=a%2520b", "Bing", "a b"},
+		{"Latin-1", "https://www.bing.com/search?q=caf%E9", "Bing", "café"},
+		{"not an address", "a b c", "", ""},
+	} {
+		engine, words, ok := Query(test.url)
+		if engine != test.engine && ok || words != test.words || ok != (test.words != "") {
+			t.Errorf("%s: Query(%q) = %q, %q, %v; want %q, %q", test.promise, test.url, engine, words, ok, test.engine, test.words)
+		}
+	}
+}
+
+// What is wrong with a pack is told with its place.
+func TestLoadProblems(t *testing.T) {
+	for _, test := range []struct{ promise, pack, want string }{
+		{"theme", "language: en\ntheme: suicid\nterms: [{severity: 1, say: [x]}]", `p.yaml:2:8: theme: unknown theme "suicid"`},
+		{"severity", "language: en\ntheme: hate\nterms: [{severity: 6, say: [x]}]", `p.yaml:3:20: severity: want 1 to 5, got "6"`},
+		{"field", "language: en\ntheme: hate\nterm: []", `p.yaml:3:1: the pack: unknown field "term"`},
+		{"band", "language: en\ntheme: hate\nterms: [{severity: 1, bands: [ks9], say: [x]}]", `p.yaml:3:31: bands: unknown age band "ks9"`},
+		{"context", "language: en\ntheme: hate\nterms: [{severity: 1, unless: [<lesson>], say: [x]}]", `p.yaml:3:32: unknown context <lesson>`},
+		{"brackets", "language: en\ntheme: hate\nterms: [{severity: 1, say: ['a (b']}]", `p.yaml:3:29: "a (b": the brackets do not close`},
+		{"nothing left", "language: en\ntheme: hate\nterms: [{severity: 1, say: ['?!']}]", `p.yaml:3:29: "?!": "?!" comes to 0 bytes`},
+		{"alias", "language: &a en\ntheme: *a", `p.yaml:1:11: anchor &a`},
+		{"YAML", "language: en\n terms: [", `p.yaml:2: not a pack`},
+		{"no file", "", `p.yaml:1: not a pack: the file is empty`},
+		{"no term", "silent: [the]", `packs: no pack has a term`},
+	} {
+		set, problems := Load(fstest.MapFS{"p.yaml": {Data: []byte(test.pack)}})
+		if set != nil || len(problems) == 0 || !strings.HasPrefix(problems[0].Error(), test.want) {
+			t.Errorf("%s: Load = %v, want %s", test.promise, problems, test.want)
+		}
+	}
+}
+
+// A phrase too rich to be written out is found by its steps.
+func TestChain(t *testing.T) {
+	many := func(letter string) string {
+		var list []string
+		for i := range 20 {
+			list = append(list, fmt.Sprintf("%s%c", letter, 'a'+i))
+		}
+		return "(" + strings.Join(list, "|") + ")"
+	}
+	pack := "language: en\ntheme: hate\nterms: [{severity: 1, say: ['" + many("x") + " (foo|) " + many("y") + "']}]"
+	set, problems := Load(fstest.MapFS{"p.yaml": {Data: []byte(pack)}})
+	if set == nil || len(set.slots) < 2 {
+		t.Fatalf("Load = %v, %d slots; want a chain", problems, len(set.slots))
+	}
+	for words, want := range map[string]bool{
+		"xa yb": true, "so xa foo yb then": true, "xa xb yc": true, "xa foo foo yb": false, "ya xb": false, "xa": false, "xa bar yb": false, "foo yb": false,
+	} {
+		if _, ok := set.MatchAny(words); ok != want {
+			t.Errorf("MatchAny(%q) = %v, want %v", words, ok, want)
+		}
+	}
+}
+
+// A term for one age band says nothing of another, and the shield is the theme's (F10).
+func TestBands(t *testing.T) {
+	set, problems := Load(fstest.MapFS{"p.yaml": {Data: []byte("language: en\ntheme: help_seeking\nterms: [{severity: 1, bands: [ks2], say: [x y]}]")}})
+	if set == nil {
+		t.Fatal(problems)
+	}
+	if hit, ok := set.Match("x y", policy.KS2); !ok || !hit.Theme.Shielded() {
+		t.Errorf("Match for KS2 = %v, want a shielded hit", ok)
+	}
+	if _, ok := set.Match("x y", policy.Staff); ok {
+		t.Errorf("Match for staff = true, want false")
+	}
+}
+
+func TestMatchAllocates(t *testing.T) {
+	set := watch(t)
+	for words, want := range map[string]float64{
+		"how to kill a process in linux": 0, "h0w to kiiill mys3lf": 0, "chcę umrzeć": 1, // the normaliser's
+	} {
+		if got := testing.AllocsPerRun(100, func() { set.MatchAny(words) }); got > want && !raceEnabled {
+			t.Errorf("MatchAny(%q) allocates %v times, want %v", words, got, want)
+		}
+	}
+	const search = "https://www.google.co.uk/search?q=how+to+draw+a+cat&source=hp"
+	if got := testing.AllocsPerRun(100, func() { _, _, _ = Query(search) }); got > 2 {
+		t.Errorf("Query allocates %v times, want 2 at most", got)
+	}
+}
