@@ -31,8 +31,14 @@ func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsRe
 	}
 	defer s.Close()
 	done, err := s.Build(ctx, b.Progress, b.Refused)
+	if err == nil && done.Held != nil {
+		err = fmt.Errorf("%w: %s", ErrHeld, done.Said)
+	}
 	return done.Report, done.Said, err
 }
+
+// ErrHeld: a version was built and is not in force before a person releases it.
+var ErrHeld = errors.New("held back")
 
 func buildFile(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	folder := filepath.Dir(b.Out)

@@ -24,6 +24,7 @@ type Held struct {
 	Base    uint64    `json:"base"` // the version it was compared with
 	Since   time.Time `json:"since"`
 	Inputs  inputs    `json:"inputs"`
+	Ordered bool      `json:"ordered,omitempty"` // a person had it built, so nothing but a person ends the hold
 	gateReport
 }
 
@@ -54,15 +55,15 @@ func readHeld(storeDir string) (*Held, error) {
 }
 
 // holdBack writes down that a candidate waits, in place of the one before.
-func (s *Supply) holdBack(c candidate, base uint64, in inputs, why gateReport) (*Held, error) {
-	h := &Held{Version: c.version, Base: base, Since: time.Now(), Inputs: in, gateReport: why}
+func (s *Supply) holdBack(h Held) (*Held, error) {
+	h.Since = time.Now()
 	s.step("hold back")
-	if err := writeJSON(filepath.Join(s.heldDir(), heldName), h); err != nil {
+	if err := writeJSON(filepath.Join(s.heldDir(), heldName), &h); err != nil {
 		return nil, fmt.Errorf("holding store %d back: %w", h.Version, err)
 	}
 	s.log.Error("new version of the lists is held back, IT and leadership must look", "version", h.Version,
 		"must_stay_open", len(h.MustOpen), "used_hosts_blocked", h.BlockedHosts, "used_hosts", h.UsedHosts)
-	return h, s.sweepHeld(c.version)
+	return &h, s.sweepHeld(h.Version)
 }
 
 // dropHeld ends a hold: what was held has been published, or is not wanted now.

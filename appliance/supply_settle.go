@@ -44,6 +44,9 @@ func (s *Supply) settle(ctx context.Context, order *buildWanted) (done Settled, 
 	_, done.Missing = s.material(want)
 	if order == nil {
 		switch {
+		case want.equal(have) && held != nil && held.Ordered:
+			done.Held, done.Said = held, held.String()
+			return done, nil
 		case want.equal(have):
 			done.Said = "nothing is new"
 			return done, s.dropHeld() // what was held is not published any more
@@ -82,7 +85,7 @@ func (s *Supply) bring(ctx context.Context, version uint64, have, want inputs, o
 		done.Said, err = s.publish(ctx, candidate, want)
 		return done, errors.Join(err, s.dropHeld())
 	}
-	done.Held, err = s.holdBack(candidate, version, want, verdict)
+	done.Held, err = s.holdBack(Held{Version: candidate.version, Base: version, Inputs: want, Ordered: order != nil, gateReport: verdict})
 	if err != nil {
 		return done, err
 	}

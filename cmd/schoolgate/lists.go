@@ -52,6 +52,9 @@ func (c *listsBuildCmd) Run(s *session) (err error) {
 	if perr := report.Print(s.stdout); perr != nil {
 		return errors.Join(err, perr)
 	}
+	if errors.Is(err, appliance.ErrHeld) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("no store was built and nothing was changed: %w", err)
 	}
