@@ -246,6 +246,20 @@ func (b *supplyBox) release(version uint64) {
 	}
 }
 
+// What a mandatory list says is never a reason to hold anything back.
+func TestAMandatoryListIsNeverHeldBack(t *testing.T) {
+	b := newSupplyBox(t, twoFeeds)
+	b.publish(names("bet", 20), names("bad", 20))
+	b.fetch(FetchRequest{})
+	b.browse(names("used", 10), time.Now().Add(-time.Hour))
+	b.publish(names("bet", 20), names("bad", 20)+"office.school.example\n"+names("used", 10))
+	if _, done := b.fetch(FetchRequest{}); done.Held != nil || done.Version == 0 {
+		t.Errorf("Fetch = %+v", done.Held)
+	}
+	b.listed("office.school.example", policy.ChildAbuse)
+	b.listed("used-3.example", policy.ChildAbuse)
+}
+
 // A version that is right again ends the hold by itself.
 func TestAHoldEndsWhenTheListIsMended(t *testing.T) {
 	b := newSupplyBox(t, twoFeeds)

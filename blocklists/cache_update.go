@@ -179,8 +179,11 @@ func (c *Cache) refused(ctx context.Context, f *Feed, s State, err error) Outcom
 	s.Tried, s.Failures, s.After = now, s.Failures+1, time.Time{}
 	s.Outcome = shortened(err.Error())
 	var status *StatusError
-	if errors.As(err, &status) && status.After > 0 {
+	switch {
+	case errors.As(err, &status) && status.After > 0:
 		s.After = now.Add(status.After)
+	case errors.Is(err, ErrChange): // it waits for a person, who does not come sooner for being asked often
+		s.After = now.Add(min(f.Supply().Interval, maxRetryAfter-time.Hour))
 	}
 	return Outcome{Feed: f.Name, State: s, Err: errors.Join(err, c.SetState(f, s))}
 }

@@ -2,8 +2,11 @@ package blocklists
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -142,6 +145,35 @@ func TestAnUnchangedListIsNotSentAgain(t *testing.T) {
 	third := update(t, c, from, UpdateOptions{}, feed)
 	if g := third.State.Good; !third.Changed || g.Entries != 110 || g.Added != 10 || g.Removed != 0 {
 		t.Errorf("after a change: %+v", third.State.Good)
+	}
+}
+
+// A publisher that packs what it sends is read all the same, and one whose list
+// has a checksum is not asked to.
+func TestAPackedAnswer(t *testing.T) {
+	server := testkit.Feeds(t)
+	packed := 0
+	server.Handle("list", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			fmt.Fprint(w, testkit.GoodList(100))
+			return
+		}
+		packed++
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		fmt.Fprint(z, testkit.GoodList(100))
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	feed := remoteFeed("list", server.URL+"/list")
+	if got := update(t, testCache(t), testFetcher(t, server), UpdateOptions{}, feed); got.Err != nil || packed != 1 {
+		t.Errorf("packed: %v, %d times", got.Err, packed)
+	}
+	sum := sha256.Sum256([]byte(testkit.GoodList(100)))
+	feed.Remote.SHA256 = hex.EncodeToString(sum[:])
+	if got := update(t, testCache(t), testFetcher(t, server), UpdateOptions{}, feed); got.Err != nil || packed != 1 {
+		t.Errorf("with a checksum: %v, packed %d times", got.Err, packed)
 	}
 }
 
