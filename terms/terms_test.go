@@ -2,6 +2,7 @@ package terms
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -196,5 +197,16 @@ func TestMatchAllocates(t *testing.T) {
 	const search = "https://www.google.co.uk/search?q=how+to+draw+a+cat&source=hp"
 	if got := testing.AllocsPerRun(100, func() { _, _, _ = Query(search) }); got > 2 {
 		t.Errorf("Query allocates %v times, want 2 at most", got)
+	}
+}
+
+// Google's domains are those that the sample school forces SafeSearch on.
+func TestGoogleDomains(t *testing.T) {
+	sample, err := os.ReadFile("../configs/sample/google-domains.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(sample) != googleDomains {
+		t.Error("google-domains.txt differs from configs/sample/google-domains.txt: copy it")
 	}
 }
