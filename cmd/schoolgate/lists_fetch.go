@@ -209,10 +209,16 @@ func (m *meter) Begin(feed string) func(done, total int64) {
 func (m *meter) End(o blocklists.Outcome) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if bar := m.open[o.Feed]; bar != nil {
-		bar.SetTotal(-1, true)
-		delete(m.open, o.Feed)
+	bar := m.open[o.Feed]
+	switch {
+	case bar == nil:
+		return
+	case o.Err != nil:
+		bar.Abort(true) // its line says why
+	default:
+		bar.SetTotal(-1, true) // as much as came
 	}
+	delete(m.open, o.Feed)
 }
 
 // close waits until the bars are drawn for the last time.
