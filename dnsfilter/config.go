@@ -133,9 +133,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-func (c Config) upstream() upstream.Config {
+func (c Config) upstream(batch func() upstream.Batch) upstream.Config {
 	return upstream.Config{
 		Servers: c.Upstreams, Ordered: c.Ordered, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
-		TrustAD: c.TrustAD, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, Metrics: c.Metrics,
+		TrustAD: c.TrustAD, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, NewBatch: batch, Metrics: c.Metrics,
 	}
 }

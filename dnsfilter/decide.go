@@ -24,7 +24,10 @@ type job struct {
 
 	q      query
 	from   netip.Addr // of peer, as the policy knows clients
-	stream bool       // TCP: nothing is truncated
+	stream bool       // not UDP: nothing is truncated
+	port   *port      // the socket it came to, of a packet
+	send   func(*job) // of a stream: takes the answer, and the job back
+	owner  *Server    // of a job that waits
 	start  time.Time
 	guest  *guest
 
@@ -207,22 +210,16 @@ func (j *job) rewrite() {
 	j.form, j.target = formSafe, target
 }
 
-// work carries the decision out up to the finished answer. Without wait it gives
-// up, and reports false, where an upstream would have to be asked.
-func (s *Server) work(ctx context.Context, j *job, wait bool) bool {
+// advance goes on to the finished answer, which it writes, as far as the cache
+// allows; false if an upstream would have to be asked.
+func (s *Server) advance(j *job) bool {
 	for {
 		q, needed := j.needs()
 		if !needed {
 			break
 		}
 		if !s.resolver.Cached(&j.answer, q) {
-			if !wait {
-				return false
-			}
-			if err := s.resolver.Resolve(ctx, &j.answer, q); err != nil {
-				j.form = formFailed
-				break
-			}
+			return false
 		}
 		if s.follow(j) {
 			break
@@ -230,6 +227,24 @@ func (s *Server) work(ctx context.Context, j *job, wait bool) bool {
 	}
 	s.compose(j)
 	return true
+}
+
+// work is advance for who may wait.
+func (s *Server) work(ctx context.Context, j *job) {
+	for {
+		q, needed := j.needs()
+		if !needed {
+			break
+		}
+		if err := s.resolver.Resolve(ctx, &j.answer, q); err != nil {
+			j.form = formFailed
+			break
+		}
+		if s.follow(j) {
+			break
+		}
+	}
+	s.compose(j)
 }
 
 // follow decides what the answer leads to; false if the answer to another

@@ -128,7 +128,7 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 
 // answerOne takes a question all the way; an empty buffer is no answer.
 func (s *Server) answerOne(ctx context.Context, j *job) {
-	switch s.begin(context.WithoutCancel(ctx), j) {
+	switch s.begin(j) {
 	case drop:
 		j.buf = j.buf[:0]
 	case reply:
@@ -136,7 +136,8 @@ func (s *Server) answerOne(ctx context.Context, j *job) {
 		s.record(j)
 	case await:
 		done := make(chan struct{})
-		s.await(context.WithoutCancel(ctx), j, func(*job) { close(done) })
+		j.send = func(*job) { close(done) }
+		s.await(context.WithoutCancel(ctx), j, nil)
 		<-done // four seconds at most; the job is ours again then, not before
 	}
 }

@@ -142,6 +142,6 @@ func TestDoHConnections(t *testing.T) {
 	}
 	_ = r.Body.Close()
 	if n := d.conns.count(); n > 3 {
-		t.Errorf("%d connections of one client are open, want at most 3", n)
+		t.Errorf("%v connections of one client are open, want at most 3", n)
 	}
 }

@@ -20,7 +20,6 @@ type metrics struct {
 	dropped *prometheus.CounterVec
 	limited, outside, malformed, unrecorded, panics,
 	tcpOpen, tcpRefused prometheus.Counter
-	inFlight prometheus.Gauge
 }
 
 // typeClass keeps the labels few: nobody needs to count TYPE1234.
@@ -49,8 +48,8 @@ func classOf(t uint16) typeClass {
 	return typeOther
 }
 
-// newMetrics registers them; open counts connections.
-func newMetrics(reg prometheus.Registerer, open func() int) *metrics {
+// newMetrics registers them; open counts connections, waiting questions.
+func newMetrics(reg prometheus.Registerer, open, waiting func() float64) *metrics {
 	f := promauto.With(reg)
 	name := func(s string) string { return "schoolgate_dnsfilter_" + s }
 	counter := func(n, help string) prometheus.Counter {
@@ -70,9 +69,9 @@ func newMetrics(reg prometheus.Registerer, open func() int) *metrics {
 		panics:     counter("panics_total", "Questions refused because our code failed on them."),
 		tcpOpen:    counter("tcp_connections_total", "TCP connections accepted."),
 		tcpRefused: counter("tcp_refused_total", "TCP connections closed for the sake of others."),
-		inFlight:   f.NewGauge(prometheus.GaugeOpts{Name: name("in_flight"), Help: "Questions that wait for an upstream."}),
 	}
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("tcp_connections"), Help: "TCP connections open."}, func() float64 { return float64(open()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("tcp_connections"), Help: "TCP connections open."}, open)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name("in_flight"), Help: "Questions that wait for an upstream."}, waiting)
 	verdicts := vec("verdicts_total", "Questions by verdict.", "verdict")
 	for v := policy.Block; v <= policy.Allow; v++ {
 		m.verdicts[v] = verdicts.WithLabelValues(v.String())

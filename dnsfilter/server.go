@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -45,10 +46,11 @@ type Server struct {
 	dohAddrs  []netip.AddrPort
 	conns     conns
 
-	jobs   sync.Pool
-	flying chan struct{} // a token for each question that waits
-	waits  sync.WaitGroup
-	closed sync.Once
+	jobs     sync.Pool
+	landings sync.Pool
+	flying   atomic.Int64 // questions that wait
+	waits    sync.WaitGroup
+	closed   sync.Once
 }
 
 // New checks cfg and binds, so a taken port is reported here. Call Run or Close.
@@ -57,26 +59,25 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
-	resolver, err := upstream.New(cfg.upstream())
-	if err != nil {
-		return nil, fmt.Errorf("dnsfilter: %w", err)
-	}
 	s := &Server{
-		cfg: cfg, resolver: resolver,
+		cfg:   cfg,
 		names: newNames(rememberNames), rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), given: newGiven(givenBytes), tunnels: newTunnels(), locals: newLocals(),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
-		flying: make(chan struct{}, cfg.MaxInFlight),
+	}
+	if s.resolver, err = upstream.New(cfg.upstream(s.newLanding)); err != nil {
+		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
 	s.batchSink, _ = cfg.Sink.(batchSink)
 	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
 	s.jobs.New = func() any { return newJob() }
+	s.landings.New = s.makeLanding
 	if err := s.bindAll(); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
-	s.metrics = newMetrics(cfg.Metrics, s.conns.count)
+	s.metrics = newMetrics(cfg.Metrics, s.conns.count, func() float64 { return float64(s.flying.Load()) })
 	return s, nil
 }
 
@@ -179,8 +180,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.conns.stop()
 	readers.Wait()
-	s.waits.Wait()
 	s.conns.wait()
+	s.waits.Wait()
 	return nil
 }
 
@@ -211,7 +212,7 @@ const (
 )
 
 // begin takes a packet as far as it goes without waiting.
-func (s *Server) begin(ctx context.Context, j *job) (o outcome) {
+func (s *Server) begin(j *job) (o outcome) {
 	defer s.rescue(j, &o)
 	if !s.clients.serve(j.from) {
 		return s.outsider(j)
@@ -247,7 +248,7 @@ func (s *Server) begin(ctx context.Context, j *job) (o outcome) {
 	if j.ruling.Severity > 0 && !j.stream { // its event goes to the disk first: not in front of others
 		return await
 	}
-	if s.work(ctx, j, false) {
+	if s.advance(j) {
 		return s.described(j)
 	}
 	if !s.suspect(j) {
@@ -283,48 +284,6 @@ func (s *Server) bare(j *job, rcode int) outcome {
 	j.buf = bare(j.buf, &j.q, rcode)
 	s.metrics.rcode(rcode)
 	return reply
-}
-
-// await finishes a job that has to wait, in a goroutine of its own, and hands it
-// to send. At the bounds, of all questions and of one client's, the answer is
-// SERVFAIL at once: a device asks again, and nobody else is held up.
-func (s *Server) await(ctx context.Context, j *job, send func(*job)) {
-	if !s.guests.takeOff(j.guest) {
-		s.metrics.dropped.WithLabelValues("client_in_flight").Inc()
-		s.overloaded(j, send)
-		return
-	}
-	select {
-	case s.flying <- struct{}{}:
-	default:
-		s.guests.land(j.guest)
-		s.metrics.dropped.WithLabelValues("in_flight").Inc()
-		s.overloaded(j, send)
-		return
-	}
-	s.metrics.inFlight.Inc()
-	s.waits.Go(func() {
-		defer func() {
-			s.metrics.inFlight.Dec()
-			<-s.flying
-			s.guests.land(j.guest)
-			send(j)
-		}()
-		s.finish(ctx, j)
-	})
-}
-
-func (s *Server) finish(ctx context.Context, j *job) {
-	var o outcome
-	defer s.rescue(j, &o)
-	s.work(ctx, j, true)
-	s.described(j)
-	s.record(j)
-}
-
-func (s *Server) overloaded(j *job, send func(*job)) {
-	s.fail(j)
-	send(j)
 }
 
 // record puts the event into the journal; an answer whose event is not there
@@ -393,7 +352,8 @@ func (s *Server) putJob(j *job) {
 		return
 	}
 	j.pkt, j.buf = j.pkt[:0], j.buf[:0]
-	j.stream, j.guest, j.event, j.ruling = false, nil, policy.Event{}, policy.Ruling{}
+	j.stream, j.port, j.send, j.owner = false, nil, nil, nil
+	j.guest, j.event, j.ruling = nil, policy.Event{}, policy.Ruling{}
 	s.jobs.Put(j)
 }
 

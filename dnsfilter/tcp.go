@@ -138,10 +138,10 @@ func (c *conns) stop() {
 	}
 }
 
-func (c *conns) count() int {
+func (c *conns) count() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.open)
+	return float64(len(c.open))
 }
 
 func (c *conns) wait() { c.served.Wait() }
@@ -207,25 +207,25 @@ func (s *Server) serveConn(ctx context.Context, c *conn) {
 		s.conns.note(c, 1)
 		under.Add(1)
 		j.stream, j.from, j.start = true, c.from, time.Now()
-		send := func(j *job) {
+		j.send = func(j *job) {
 			c.write(j.buf)
 			s.putJob(j)
 			s.conns.note(c, -1)
 			<-slots
 			under.Done()
 		}
-		switch s.begin(ctx, j) {
+		switch s.begin(j) {
 		case drop: // what is no question does not come over a connection by chance
 			j.buf = j.buf[:0]
-			send(j)
+			j.send(j)
 			return
 		case reply:
-			send(j)
+			j.send(j)
 		case record:
 			s.record(j)
-			send(j)
+			j.send(j)
 		case await:
-			s.await(ctx, j, send)
+			s.await(ctx, j, nil)
 		}
 	}
 }

@@ -27,6 +27,7 @@ type packets struct {
 // port is one of the sockets.
 type port struct {
 	conn *net.UDPConn
+	raw  syscall.RawConn
 	any  bool // bound to every address of the box: the answer must leave from the one that was asked
 }
 
@@ -41,7 +42,12 @@ func listenPackets(addr string) (*packets, error) {
 		}
 		p.addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		addr = p.addr.String() // the others share what the first one got
-		p.ports = append(p.ports, &port{conn: conn.(*net.UDPConn), any: p.addr.Addr().IsUnspecified()})
+		port := &port{conn: conn.(*net.UDPConn), any: p.addr.Addr().IsUnspecified()}
+		p.ports = append(p.ports, port)
+		if port.raw, err = port.conn.SyscallConn(); err != nil {
+			p.close()
+			return nil, err
+		}
 	}
 	return p, nil
 }

@@ -1,7 +1,6 @@
 package dnsfilter
 
 import (
-	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"net"
@@ -388,7 +387,7 @@ func FuzzPacket(f *testing.F) {
 		}
 		j := newJob()
 		j.pkt, j.from, j.start = append(j.pkt, pkt...), netip.MustParseAddr("10.0.0.1"), time.Now()
-		o := s.begin(context.Background(), j)
+		o := s.begin(j)
 		if s.metrics == nil || len(j.buf) > maxUDPSize {
 			t.Fatalf("answer of %d bytes", len(j.buf))
 		}

@@ -63,12 +63,12 @@ func appendQuery(b []byte, id uint16, q Question, plain, edns bool) []byte {
 }
 
 func shuffleCase(name []byte) {
-	var coins [256]byte
-	rand.Read(coins[:len(name)]) // never fails (crypto/rand)
+	var coins [256 / 8]byte
+	rand.Read(coins[:(len(name)+7)/8]) // never fails (crypto/rand)
 	for at := 0; at < len(name) && name[at] != 0; {
 		n := int(name[at])
 		for i := at + 1; i <= at+n && i < len(name); i++ {
-			if c := name[i]; 'a' <= c && c <= 'z' && coins[i]&1 != 0 {
+			if c := name[i]; 'a' <= c && c <= 'z' && coins[i>>3]>>(i&7)&1 != 0 {
 				name[i] = c - 'a' + 'A'
 			}
 		}

@@ -36,12 +36,6 @@ func (q Question) appendKey(b []byte) []byte {
 	return append(b, bits)
 }
 
-// clone keeps the question beyond the call.
-func (q Question) clone() Question {
-	q.Name = append([]byte(nil), q.Name...)
-	return q
-}
-
 // presentation is the name as miekg/dns writes it.
 func (q Question) presentation() (string, error) {
 	name, n, err := dns.UnpackDomainName(q.Name, 0)

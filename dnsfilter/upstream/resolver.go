@@ -35,9 +35,20 @@ type Config struct {
 	MaxTTL      time.Duration // a day
 	MaxNegative time.Duration // an hour
 	StaleFor    time.Duration // a day; negative for never
-	MaxInFlight int           // 1,024 questions; more are refused
+	MaxInFlight int           // 4,096 questions; more are refused
+
+	// NewBatch gives what waiters are told with; nil if they finish one by one.
+	NewBatch func() Batch
 
 	Metrics prometheus.Registerer
+}
+
+// batches is NewBatch, never nil.
+func (c *Config) batches() Batch {
+	if c.NewBatch == nil {
+		return noBatch{}
+	}
+	return c.NewBatch()
 }
 
 const (
@@ -71,20 +82,18 @@ type Resolver struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	flights map[string]*flight
-}
+	outboxes sync.Pool
 
-// flight is one question on its way, for all who ask it.
-type flight struct {
-	done  chan struct{}
-	entry entry // set before done is closed; nil if it failed
+	mu       sync.Mutex
+	closed   bool
+	sweeping bool
+	flights  map[string]*flight
 }
 
 // New checks cfg. Nothing is asked before the first question. Close it.
 func New(cfg Config) (*Resolver, error) {
 	r := &Resolver{cfg: cfg.withDefaults(), zones: map[string]*pool{}, flights: map[string]*flight{}, started: time.Now()}
+	r.outboxes.New = func() any { return newOutbox() }
 	r.cache = newCache(r.cfg.CacheBytes)
 	r.metrics = newMetrics(cfg.Metrics, r)
 	r.limits = limits{
@@ -122,7 +131,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxTTL, 24*time.Hour)
 	setDefault(&c.MaxNegative, time.Hour)
 	setDefault(&c.StaleFor, 24*time.Hour)
-	setDefault(&c.MaxInFlight, 1024)
+	setDefault(&c.MaxInFlight, 4096)
 	return c
 }
 
@@ -140,7 +149,7 @@ func (r *Resolver) newPool(addrs []string) (*pool, error) {
 	}
 	p := &pool{ordered: r.cfg.Ordered}
 	for _, a := range addrs {
-		s, err := newServer(a, r.cfg.Roots, r.metrics)
+		s, err := newServer(a, r.cfg.Roots, r.metrics, r.cfg.batches)
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +186,7 @@ func (r *Resolver) Close() {
 	r.mu.Unlock()
 	r.cancel()
 	r.done.Wait()
+	defer r.abandon()
 	for _, s := range r.root.servers {
 		s.close()
 	}
@@ -184,6 +194,19 @@ func (r *Resolver) Close() {
 		for _, s := range p.servers {
 			s.close()
 		}
+	}
+}
+
+// abandon tells who still waits that there is no answer.
+func (r *Resolver) abandon() {
+	r.mu.Lock()
+	left := make([]*flight, 0, len(r.flights))
+	for _, f := range r.flights {
+		left = append(left, f)
+	}
+	r.mu.Unlock()
+	for _, f := range left {
+		r.land(f, nil, noBatch{})
 	}
 }
 
@@ -243,7 +266,7 @@ func (r *Resolver) Cached(a *Answer, q Question) bool {
 	switch {
 	case a.now < a.e.expires():
 		if a.ageing() {
-			r.refresh(q)
+			r.refresh(q, a.key)
 		}
 	case r.usable(a) && a.now < a.e.retry():
 		a.stale = true
@@ -268,10 +291,11 @@ func (r *Resolver) usable(a *Answer) bool {
 
 // refresh asks for an answer before it ends. A refusal changes nothing: the
 // answer still serves, and is asked for again when it has ended.
-func (r *Resolver) refresh(q Question) {
-	key := string(q.appendKey(nil))
-	r.cache.postpone([]byte(key), r.now()+recheck)
-	_, _ = r.join(key, q)
+func (r *Resolver) refresh(q Question, key []byte) {
+	r.cache.postpone(key, r.now()+recheck)
+	if f, err := r.join(key, q, nil); err == nil && f != nil {
+		r.departAlone(f)
+	}
 }
 
 // Resolve fills a, from the cache or from the servers, stale where there is
@@ -280,89 +304,26 @@ func (r *Resolver) Resolve(ctx context.Context, a *Answer, q Question) error {
 	if r.Cached(a, q) {
 		return nil
 	}
-	if len(a.e) > 0 && a.e.has(flagFailure) && a.now < a.e.expires() {
-		return ErrFailed
+	own := &Answer{e: append(entry(nil), a.e...), key: append([]byte(nil), a.key...), now: a.now} // ctx may end first
+	done := make(told, 1)
+	ready, err := r.Start(q, own, done, nil)
+	if err == nil && !ready {
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	r.metrics.misses.Inc()
-	stale := r.usable(a)
-	f, err := r.join(string(a.key), q)
 	if err == nil {
-		err = r.wait(ctx, f, stale)
-	}
-	switch {
-	case err == nil && f.entry != nil:
-		a.e = append(a.e[:0], f.entry...)
-		a.now = r.now()
-		return nil
-	case stale:
-		a.stale = true
-		r.metrics.stale.Inc()
-		return nil
-	case err == nil:
-		r.metrics.failures.Inc()
-		return ErrFailed
+		a.e, a.now, a.stale = append(a.e[:0], own.e...), own.now, own.stale
 	}
 	return err
 }
 
-func (r *Resolver) wait(ctx context.Context, f *flight, stale bool) error {
-	var enough <-chan time.Time
-	if stale {
-		timer := time.NewTimer(staleAfter)
-		defer timer.Stop()
-		enough = timer.C
-	}
-	select {
-	case <-f.done:
-		return nil
-	case <-enough:
-		return errTimeout
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+// told is a [Waiter] for a caller that waits.
+type told chan error
 
-// join finds the flight of a question, or starts it.
-func (r *Resolver) join(key string, q Question) (*flight, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if f := r.flights[key]; f != nil {
-		return f, nil
-	}
-	switch {
-	case r.closed:
-		return nil, ErrClosed
-	case len(r.flights) >= r.cfg.MaxInFlight:
-		r.metrics.refused.Inc()
-		return nil, ErrBusy
-	}
-	f := &flight{done: make(chan struct{})}
-	r.flights[key] = f
-	q = q.clone()
-	r.done.Go(func() { r.fly(key, q, f) })
-	return f, nil
-}
-
-// fly asks the servers and lands the answer in the cache.
-func (r *Resolver) fly(key string, q Question, f *flight) {
-	defer func() {
-		r.mu.Lock()
-		delete(r.flights, key)
-		r.mu.Unlock()
-		close(f.done)
-	}()
-	ctx, cancel := context.WithTimeoutCause(r.ctx, budget, errTimeout)
-	defer cancel()
-	e, err := r.ask(ctx, []byte(key), q)
-	if err != nil {
-		r.remember([]byte(key))
-		return
-	}
-	f.entry = e
-	if e.expires() > e.stored() {
-		r.cache.put(e)
-	}
-}
+func (t told) Answered(err error, _ Batch) { t <- err }
 
 // remember notes a failure: on the stale answer if there is one, else in its
 // place.
@@ -409,6 +370,11 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 			break // that was the end of it, with or without an SOA
 		}
 	}
+	return r.finish(key, q, v)
+}
+
+// finish makes the entry of a vetted answer.
+func (r *Resolver) finish(key []byte, q Question, v *vetted) (entry, error) {
 	if v.flags&flagPrivate != 0 {
 		r.metrics.private.Inc()
 	}

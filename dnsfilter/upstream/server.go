@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -48,7 +47,7 @@ const (
 var errServer = errors.New("upstream cannot answer")
 
 // newServer reads addr:port, tls://addr:port#name or https://addr/path#name.
-func newServer(s string, roots *x509.CertPool, m *metrics) (*server, error) {
+func newServer(s string, roots *x509.CertPool, m *metrics, batches func() Batch) (*server, error) {
 	switch {
 	case strings.HasPrefix(s, "tls://"):
 		streams, err := parseTLS(s, roots)
@@ -67,7 +66,7 @@ func newServer(s string, roots *x509.CertPool, m *metrics) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{addr: addr, metrics: m, sockets: newSockets(addr, m.forged.Inc)}, nil
+	return &server{addr: addr, metrics: m, sockets: newSockets(addr, m.forged.Inc, batches)}, nil
 }
 
 // ask sends the question and returns a reply that matches it. SERVFAIL, REFUSED
@@ -247,6 +246,28 @@ func (p *pool) order(now time.Time) []*server {
 	return servers
 }
 
+// best is the server to ask first: the first of order, without the list.
+func (p *pool) best(now time.Time) *server {
+	if len(p.servers) == 1 {
+		return p.servers[0]
+	}
+	var best *server
+	var bestDead bool
+	var bestRTT time.Duration
+	for _, s := range p.servers {
+		dead, rtt := s.rank(now)
+		if best == nil || bestDead && !dead || bestDead == dead && !p.ordered && rtt < bestRTT {
+			best, bestDead, bestRTT = s, dead, rtt
+		}
+	}
+	for _, s := range p.servers {
+		if s != best {
+			s.forget()
+		}
+	}
+	return best
+}
+
 // waits is when the next attempt starts if none before it has answered.
 var waits = []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, time.Second, time.Second}
 
@@ -304,20 +325,6 @@ func (p *pool) ask(ctx context.Context, q Question, accept func(*dns.Msg) error)
 			}
 		}
 	}
-}
-
-// readMessage reads one message with its length before it.
-func readMessage(r io.Reader) ([]byte, error) {
-	var length [2]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, err
-	}
-	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-	if len(msg) < headerLen {
-		return nil, io.ErrUnexpectedEOF
-	}
-	_, err := io.ReadFull(r, msg)
-	return msg, err
 }
 
 var errTimeout net.Error = timeoutError{}

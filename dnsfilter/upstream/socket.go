@@ -4,30 +4,37 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
 const (
 	// slots is how many sockets a busy server has open; a quiet one has a fresh
 	// socket, and so a fresh random port, for every query.
-	slots       = 16
-	busy        = 8  // queries in flight from which sockets are shared
-	socketUses  = 64 // queries a shared socket sends before its port is given up
-	maxForged   = 8  // wrong replies to one query before it is asked over TCP
-	maxUDPReply = 4096
+	slots      = 8
+	busy       = 8   // queries in flight from which sockets are shared
+	socketUses = 256 // queries a shared socket sends before its port is given up
+	maxForged  = 8   // wrong replies to one query before it is asked over TCP
 )
 
 var errForged = errors.New("too many replies that match nothing")
+
+// receiver hears once how a query ended. A reply is valid during the call only.
+type receiver interface {
+	received(reply []byte, err error, b Batch)
+}
 
 // sockets sends queries to one address. The ports are the kernel's random ones,
 // connected, so that a reply from any other address never arrives.
 type sockets struct {
 	addr    netip.AddrPort
 	forged  func() // counts replies that match no query
+	batches func() Batch
 	readers sync.WaitGroup
 
 	mu       sync.Mutex
@@ -37,38 +44,60 @@ type sockets struct {
 	open     map[*socket]struct{}
 }
 
-// socket is one connected port. mu of its owner guards it.
+// socket is one connected port. mu of its owner guards what changes.
 type socket struct {
 	owner   *sockets
 	conn    *net.UDPConn
+	raw     syscall.RawConn
 	calls   map[uint16]*call
 	uses    int
 	retired bool // gets no more queries; closes with the last call
 }
 
-// call waits for the reply to one query.
+// call is one query on its way.
 type call struct {
-	query  []byte
-	wrong  int
-	result chan result // has room for the one result
+	id    uint16
+	query []byte
+	wrong int
+	to    receiver
 }
+
+// delivery is a call that has ended, to be told without the lock.
+type delivery struct {
+	call  *call
+	reply []byte
+	err   error
+}
+
+func newSockets(addr netip.AddrPort, forged func(), batches func() Batch) *sockets {
+	return &sockets{addr: addr, forged: forged, batches: batches, open: make(map[*socket]struct{})}
+}
+
+// soon is a receiver for a caller that waits.
+type soon chan result
 
 type result struct {
 	reply []byte
 	err   error
 }
 
-func newSockets(addr netip.AddrPort, forged func()) *sockets {
-	return &sockets{addr: addr, forged: forged, open: make(map[*socket]struct{})}
+func (s soon) received(reply []byte, err error, _ Batch) {
+	s <- result{append([]byte(nil), reply...), err} // there is room: it is called once
 }
 
 // exchange sends a query and waits for the reply that matches it.
 func (s *sockets) exchange(ctx context.Context, q Question, plain, edns bool) ([]byte, error) {
-	sock, id, c, err := s.begin(q, plain, edns)
+	answer := make(soon, 1)
+	c := &call{to: answer, query: make([]byte, 0, 300)}
+	s.mu.Lock()
+	sock, err := s.pick(1)
 	if err != nil {
+		s.mu.Unlock()
 		return nil, err
 	}
-	defer s.end(sock, id)
+	sock.begin(c, q, plain, edns)
+	s.mu.Unlock()
+	defer s.end(sock, c)
 	if deadline, ok := ctx.Deadline(); ok {
 		// Concurrent queries only push the shared deadline on.
 		_ = sock.conn.SetWriteDeadline(deadline)
@@ -78,43 +107,61 @@ func (s *sockets) exchange(ctx context.Context, q Question, plain, edns bool) ([
 		return nil, err
 	}
 	select {
-	case r := <-c.result:
+	case r := <-answer:
 		return r.reply, r.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-// begin puts a query with a fresh ID on a socket.
-func (s *sockets) begin(q Question, plain, edns bool) (*socket, uint16, *call, error) {
+// depart sends the queries of flights, all over one socket, and waits for none.
+func (s *sockets) depart(flights []*flight, out *outbox, plain, edns bool) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	sock, err := s.pick()
+	sock, err := s.pick(len(flights))
 	if err != nil {
-		return nil, 0, nil, err
+		s.mu.Unlock()
+		return err
 	}
+	for _, f := range flights {
+		f.sock.Store(sock)
+		sock.begin(&f.call, f.q, plain, edns)
+		if f.landed.Load() { // the long way was faster
+			sock.forget(&f.call)
+		}
+	}
+	s.mu.Unlock()
+	if err = out.send(sock.raw, flights); err != nil {
+		s.retire(sock)
+	}
+	return err
+}
+
+// begin gives a call an ID that nobody can guess and writes its query; it needs
+// the lock.
+func (sock *socket) begin(c *call, q Question, plain, edns bool) {
 	id := randomID()
 	for sock.calls[id] != nil {
 		id = randomID()
 	}
-	c := &call{query: appendQuery(make([]byte, 0, 300), id, q, plain, edns), result: make(chan result, 1)}
+	c.id = id
+	c.query = appendQuery(c.query[:0], id, q, plain, edns)
 	sock.calls[id] = c
-	s.inFlight++
-	return sock, id, c, nil
+	sock.owner.inFlight++
 }
 
-// pick needs the lock.
-func (s *sockets) pick() (*socket, error) {
+// pick gives the socket for n queries; it needs the lock.
+func (s *sockets) pick(n int) (*socket, error) {
 	if s.closed {
 		return nil, net.ErrClosed
 	}
+	share := s.inFlight+n > busy
 	slot := &s.slots[rand.IntN(slots)]
-	if sock := *slot; sock != nil && !sock.retired {
-		sock.uses++
-		if sock.uses >= socketUses || s.inFlight < busy {
+	if sock := *slot; sock != nil {
+		sock.uses += n
+		if !share || sock.uses >= socketUses {
 			sock.retired, *slot = true, nil
 		}
-		if s.inFlight >= busy {
+		if share {
 			return sock, nil
 		}
 		s.drop(sock)
@@ -123,23 +170,36 @@ func (s *sockets) pick() (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	sock := &socket{owner: s, conn: conn, calls: make(map[uint16]*call), uses: 1}
-	if s.inFlight < busy {
-		sock.retired = true
-	} else {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	sock := &socket{owner: s, conn: conn, raw: raw, calls: make(map[uint16]*call), uses: n}
+	if share {
 		*slot = sock
+	} else {
+		sock.retired = true
 	}
 	s.open[sock] = struct{}{}
 	s.readers.Go(sock.read)
 	return sock, nil
 }
 
-func (s *sockets) end(sock *socket, id uint16) {
+// end forgets a call, if it has not ended.
+func (s *sockets) end(sock *socket, c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inFlight--
-	delete(sock.calls, id)
+	sock.forget(c)
 	s.drop(sock)
+}
+
+// forget needs the lock.
+func (sock *socket) forget(c *call) {
+	if sock.calls[c.id] == c {
+		delete(sock.calls, c.id)
+		sock.owner.inFlight--
+	}
 }
 
 func (s *sockets) retire(sock *socket) {
@@ -175,68 +235,84 @@ func (s *sockets) close() {
 
 // read hands replies to the calls they match until the socket is closed.
 func (sock *socket) read() {
-	buf := make([]byte, maxUDPReply+1)
+	in := inboxes.Get().(*inbox)
+	defer inboxes.Put(in)
 	for {
-		n, err := sock.conn.Read(buf)
-		if err != nil {
+		if err := in.read(sock.raw); err != nil {
 			sock.fail(err) // an ICMP "port unreachable" comes up here: ask elsewhere at once
 			return
 		}
-		if n > maxUDPReply {
-			buf[2] |= bitTC >> 8 // the kernel cut it
-		}
-		sock.deliver(buf[:n])
+		sock.deliver(in)
+		sock.owner.tell(in.done)
 	}
+}
+
+// tell lets the receivers know, as one batch.
+func (s *sockets) tell(done []delivery) {
+	if len(done) == 0 {
+		return
+	}
+	b := s.batches()
+	for _, d := range done {
+		d.call.to.received(d.reply, d.err, b)
+	}
+	b.Flush()
 }
 
 func (sock *socket) fail(err error) {
-	sock.owner.retire(sock)
-	sock.owner.mu.Lock()
-	defer sock.owner.mu.Unlock()
+	s := sock.owner
+	s.retire(sock)
+	s.mu.Lock()
+	var done []delivery
 	for _, c := range sock.calls {
-		c.finish(result{err: err})
+		done = append(done, delivery{call: c, err: err})
 	}
+	clear(sock.calls)
+	s.inFlight -= len(done)
+	s.drop(sock)
+	s.mu.Unlock()
+	s.tell(done)
 }
 
-func (sock *socket) deliver(reply []byte) {
-	if len(reply) < headerLen {
-		sock.owner.forged()
-		return
-	}
-	sock.owner.mu.Lock()
-	defer sock.owner.mu.Unlock()
-	c := sock.calls[binary.BigEndian.Uint16(reply)]
-	if c == nil {
-		sock.owner.forged()
-		if sock.uses == 1 { // on a shared port it may be a late reply to another query
-			for _, c := range sock.calls {
-				c.count()
-			}
+// deliver finds the calls that what came has ended.
+func (sock *socket) deliver(in *inbox) {
+	s := sock.owner
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in.done = in.done[:0]
+	for i := range in.received {
+		reply := in.packet(i)
+		if len(reply) < headerLen {
+			s.forged()
+			continue
 		}
-		return
+		c := sock.calls[binary.BigEndian.Uint16(reply)]
+		if c == nil {
+			s.forged()
+			if sock.uses == 1 { // on a shared port it may be a late reply to another query
+				for _, c := range sock.calls {
+					in.count(sock, c)
+				}
+			}
+			continue
+		}
+		switch err := matches(c.query, reply); err {
+		case nil, errCase:
+			sock.forget(c)
+			in.done = append(in.done, delivery{c, reply, err})
+		default:
+			s.forged()
+			in.count(sock, c)
+		}
 	}
-	switch err := matches(c.query, reply); err {
-	case nil:
-		c.finish(result{reply: append([]byte(nil), reply...)})
-	case errCase:
-		c.finish(result{err: err})
-	default:
-		sock.owner.forged()
-		c.count()
-	}
+	s.drop(sock)
 }
 
 // count gives UDP up for a query that somebody seems to guess at.
-func (c *call) count() {
+func (in *inbox) count(sock *socket, c *call) {
 	if c.wrong++; c.wrong >= maxForged {
-		c.finish(result{err: errForged})
-	}
-}
-
-func (c *call) finish(r result) {
-	select {
-	case c.result <- r:
-	default: // it has one already
+		sock.forget(c)
+		in.done = append(in.done, delivery{call: c, err: errForged})
 	}
 }
 
@@ -260,4 +336,18 @@ func exchangeTCP(ctx context.Context, addr netip.AddrPort, q Question, plain, ed
 		return nil, err
 	}
 	return reply, matches(query[2:], reply)
+}
+
+// readMessage reads one message with its length before it.
+func readMessage(r io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if len(msg) < headerLen {
+		return nil, io.ErrUnexpectedEOF
+	}
+	_, err := io.ReadFull(r, msg)
+	return msg, err
 }
