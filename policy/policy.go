@@ -40,12 +40,21 @@ type Profile struct {
 	// Allow as a gap.
 	Unsettled Verdict
 
+	Inspect    CategorySet // what is looked into, where the HTTPS door can
+	InspectAll bool        // everything is, private hosts apart
+
 	SafeSearch Restriction // forced on search engines
 	YouTube    Restriction // Restricted Mode
 
 	approved *HostSet
 	tables   []table // by period; the last is for no period
 	severity [NumCategories]uint8
+}
+
+// Inspects reports whether hosts of these categories are to be looked into for
+// the profile; for none where there is no profile.
+func (p *Profile) Inspects(cats CategorySet) bool {
+	return p != nil && (p.InspectAll || !cats.Intersect(p.Inspect).Empty())
 }
 
 // Restriction is how tightly a service's own safety mode is forced.
