@@ -13,6 +13,7 @@ type View struct {
 	Verdict  policy.Verdict // Allow on an error page: nothing was refused
 	Reason   policy.Reason
 	Category policy.Category
+	Finding  string // a word for what was odd, e.g. certificate
 
 	Host      string // "" where it must not be shown
 	Profile   string
@@ -41,7 +42,7 @@ func (p Pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, er
 // View is what the page for this event shows.
 func (p Pages) View(r policy.Ruling, e *policy.Event) View {
 	v := View{
-		Band: r.Band(), Status: e.Status, Verdict: e.Verdict, Reason: e.Reason, Category: e.Category,
+		Band: r.Band(), Status: e.Status, Verdict: e.Verdict, Reason: e.Reason, Category: e.Category, Finding: e.Finding,
 		Host: e.Host, Profile: r.ProfileName(), Rule: e.Rule, Note: r.Note,
 		School: p.School, Ask: p.Ask, Notice: p.Notice,
 	}

@@ -63,7 +63,12 @@ func whyAdult(v *View) string {
 // nothing of the machinery: no address, no port, no error text (G9).
 func troubleAdult(v *View) (heading, why string) {
 	switch v.Status {
+	case http.StatusMisdirectedRequest:
+		return "The address does not fit the connection", "The request named another site than the one its connection was opened for."
 	case http.StatusBadGateway:
+		if v.Finding == "certificate" {
+			return "The site could not prove who it is", "Its certificate is out of date, made for another site, or not from an authority that browsers trust. Nothing was sent to it."
+		}
 		return "The site could not be reached", "The request was allowed, but the site does not exist, refused the connection or broke it off."
 	case http.StatusGatewayTimeout:
 		return "The site took too long", "The request was allowed, but no answer came from the site in time."

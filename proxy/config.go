@@ -52,6 +52,8 @@ type Config struct {
 	// of the box itself, loopback apart, is reached only if it is listed alone.
 	AllowDestinations []netip.Prefix
 
+	Inspection *Inspection // nil looks inside nothing
+
 	Limits  Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer

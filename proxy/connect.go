@@ -10,21 +10,25 @@ import (
 
 // onConnect is goproxy's question for a CONNECT: judge the name in it, reach the
 // origin, and only then take the connection over. A refusal carries a page,
-// though browsers show none for a tunnel.
+// though browsers show none for a tunnel; where the client trusts the school's
+// authority the tunnel is accepted and the page shown inside.
 func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
 	r := ctx.Req
 	x := exchangeOf(r)
 	t := s.connectTarget(r)
 	x.outcome = s.judge(r.Context(), t)
-	if !x.outcome.allowed() {
+	tn := &tunnel{server: s, target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}
+	if !x.outcome.allowed() && tn.sight != paged {
 		return s.reject(ctx, s.page(r, &x.outcome)), host
 	}
-	origin, err := s.dial(r.Context(), x.outcome.route)
-	if err != nil {
-		s.metrics.dialFailed(err)
-		return s.reject(ctx, s.failed(r, &x.outcome, err)), host
+	if tn.sight == spliced {
+		origin, err := s.dial(r.Context(), x.outcome.route)
+		if err != nil {
+			s.metrics.dialFailed(err)
+			return s.reject(ctx, s.failed(r, &x.outcome, err)), host
+		}
+		tn.origin = origin
 	}
-	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin}
 	return &goproxy.ConnectAction{
 		Action: goproxy.ConnectHijack,
 		Hijack: func(_ *http.Request, client net.Conn, _ *goproxy.ProxyCtx) { s.accept(tn, x, client) },

@@ -17,7 +17,8 @@ import (
 type route struct {
 	addrs  []netip.Addr
 	port   uint16
-	listed bool // every address is in a range that the school opened
+	name   policy.Host // whose certificate is asked for, where TLS is ours
+	listed bool        // every address is in a range that the school opened
 }
 
 var (

@@ -48,12 +48,13 @@ func (s *Server) newGoproxy() *goproxy.ProxyHttpServer {
 }
 
 // newTransport is the way to origins. It takes no proxy from the environment
-// (G10), verifies (there is no TLS in it yet; what there will be starts at 1.2)
-// and leaves encodings as they are.
+// (G10), verifies (what is inside goes by dialTLS) and leaves encodings as they
+// are.
 func (s *Server) newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            s.dialRoute,
+		DialTLSContext:         s.dialTLS,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		DisableCompression:     true,
 		MaxIdleConns:           1024,
@@ -62,7 +63,7 @@ func (s *Server) newTransport() *http.Transport {
 		ResponseHeaderTimeout:  s.limits.OriginReply,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
-		ForceAttemptHTTP2:      false,
+		ForceAttemptHTTP2:      true,
 	}
 }
 
@@ -70,12 +71,13 @@ func (s *Server) newTransport() *http.Transport {
 // with a page or send it on.
 func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Request, *http.Response) {
 	x := exchangeOf(r)
-	t := s.plainTarget(r)
+	t := s.targetOf(r)
 	x.outcome = s.judge(r.Context(), t)
 	if !x.outcome.allowed() {
 		return r, s.page(r, &x.outcome)
 	}
 	outgoing(r, &t, &x.outcome.ruling)
+	s.rewrite(r, &t, &x.outcome.ruling)
 	if r.Body != nil && r.Body != http.NoBody {
 		// An origin may answer while the body is on its way; without this net/http
 		// would take the rest of the body from under the transport.
@@ -97,6 +99,10 @@ func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response
 		resp.Body.Close() // nobody asked for it: upgrades go another way
 		err = errUnasked
 	}
+	if err == nil && mediaType(resp.Header.Get("Content-Type")) == dnsMessage {
+		resp.Body.Close()
+		err = errDoH
+	}
 	if err != nil {
 		return s.failed(r, &x.outcome, err), nil
 	}
@@ -104,7 +110,10 @@ func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response
 	return resp, nil
 }
 
-var errUnasked = errors.New("origin switched protocols unasked")
+var (
+	errUnasked = errors.New("origin switched protocols unasked")
+	errDoH     = errors.New("origin answered a DNS question")
+)
 
 // incoming makes the origin's reply ours to send.
 func incoming(resp *http.Response, x *exchange) {

@@ -31,7 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if r.URL.IsAbs() && r.Method != http.MethodConnect && isUpgrade(r) {
+	if r.URL.IsAbs() && r.ProtoMajor == 1 && r.Method != http.MethodConnect && isUpgrade(r) {
 		s.upgrade(x, r)
 		return
 	}
@@ -67,7 +67,7 @@ func (s *serving) close() {
 func (s *Server) closeExchange(x *exchange, r *http.Request) {
 	defer x.writer.finish()
 	v := recover()
-	if p := peerOf(r.Context()); p != nil && x.body != nil && !x.body.whole.Load() {
+	if p := onlyRequest(r); p != nil && x.body != nil && !x.body.whole.Load() {
 		// net/http would take the rest of a body that broke off for the next
 		// request (seen with Go 1.26 and full duplex, T7).
 		p.over.Store(true)
@@ -75,17 +75,26 @@ func (s *Server) closeExchange(x *exchange, r *http.Request) {
 	if v != nil && v != http.ErrAbortHandler {
 		s.metrics.panics.Inc()
 		s.log.Error("panic in a request, request ended", "stack", string(debug.Stack()))
-		if x.writer.hijacked == nil && !x.writer.wrote {
+		if !x.writer.hijacked && !x.writer.wrote {
 			s.sendPanicPage(x, r)
 			return
 		}
 	}
 	if v != nil || x.broken {
-		if p := peerOf(r.Context()); p != nil {
+		if p := onlyRequest(r); p != nil {
 			p.reset()
 		}
 		panic(http.ErrAbortHandler) // net/http closes the connection without a word
 	}
+}
+
+// onlyRequest is the connection of a request that has it for itself: an HTTP/2
+// stream is reset without the others on its connection.
+func onlyRequest(r *http.Request) *peer {
+	if r.ProtoMajor >= 2 {
+		return nil
+	}
+	return peerOf(r.Context())
 }
 
 func (s *Server) sendPanicPage(x *exchange, r *http.Request) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,12 @@ var (
 func (s *school) Decide(q policy.Request) policy.Ruling {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r, ok := s.rules[q.Host.String()+q.Path]; ok && q.Path != "" {
+		return s.as(q, r)
+	}
+	if r, ok := s.rules[q.Host.String()+"/"]; ok && q.Path != "" {
+		return s.as(q, r)
+	}
 	for name := q.Host.String(); name != ""; _, name, _ = strings.Cut(name, ".") {
 		if r, ok := s.rules[name]; ok {
 			return s.as(q, r)
@@ -252,6 +259,9 @@ func origin(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	t.Cleanup(s.Close)
 	return s
 }
+
+// discard is for servers whose clients break off on purpose.
+var discard = log.New(io.Discard, "", 0)
 
 func hello(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello from the origin") }
 

@@ -14,20 +14,25 @@ import (
 // Findings are words for what was odd about a request; a record never holds
 // free text of a client.
 const (
-	findingMalformed   = "malformed"    // could not be read, or not the same way twice
-	findingUserinfo    = "userinfo"     // user@ before the host, used to dress up a URL
-	findingMethod      = "method"       // a method that is not carried, e.g. TRACE
-	findingScheme      = "scheme"       // not http:// in a plain request
-	findingPort        = "port"         // a port that is not carried
-	findingLiteral     = "ip_literal"   // a pupil asked for a bare address
-	findingDestination = "inside"       // the name leads to the inside
-	findingNotTLS      = "not_tls"      // a tunnel that does not begin with TLS
-	findingSNI         = "sni_mismatch" // CONNECT and SNI name different hosts
-	findingNoSNI       = "no_sni"       // a transparent tunnel without a name
-	findingElsewhere   = "elsewhere"    // a transparent connection to an address that is not the name's
-	findingTwoNames    = "two_names"    // a ClientHello with more than one name
-	findingECH         = "ech"          // the real name is encrypted
-	findingRevoked     = "revoked"      // an open tunnel, closed as its verdict changed
+	findingMalformed   = "malformed"     // could not be read, or not the same way twice
+	findingUserinfo    = "userinfo"      // user@ before the host, used to dress up a URL
+	findingMethod      = "method"        // a method that is not carried, e.g. TRACE
+	findingScheme      = "scheme"        // not http:// in a plain request
+	findingPort        = "port"          // a port that is not carried
+	findingLiteral     = "ip_literal"    // a pupil asked for a bare address
+	findingDestination = "inside"        // the name leads to the inside
+	findingNotTLS      = "not_tls"       // a tunnel that does not begin with TLS
+	findingSNI         = "sni_mismatch"  // CONNECT and SNI name different hosts
+	findingNoSNI       = "no_sni"        // a transparent tunnel without a name
+	findingElsewhere   = "elsewhere"     // a transparent connection to an address that is not the name's
+	findingTwoNames    = "two_names"     // a ClientHello with more than one name
+	findingECH         = "ech"           // the real name is encrypted
+	findingHost        = "host_mismatch" // a request inside a tunnel for another host
+	findingUnseen      = "unseen"        // should have been looked into and could not be
+	findingNotBelieved = "not_believed"  // the client refuses the school's certificate
+	findingCertificate = "certificate"   // the origin's certificate would be refused by a browser
+	findingDoH         = "doh"           // a DNS question in HTTP clothes
+	findingRevoked     = "revoked"       // an open tunnel, closed as its verdict changed
 )
 
 // target is one thing asked for, as the door read it.
@@ -74,7 +79,10 @@ func (s *Server) conclude(t *target, o *outcome, status int) {
 		status = refusalStatus(o.ruling.Reason, t.status)
 	}
 	o.event = o.ruling.Event(t.Request)
-	o.event.Method, o.event.Finding, o.event.Status = t.method, t.finding, status
+	o.event.Method, o.event.Status = t.method, status
+	if t.finding != "" { // or what the ruling itself found stands (I3)
+		o.event.Finding = t.finding
+	}
 	if err := s.record(&o.event); err != nil {
 		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
 	}
@@ -84,7 +92,7 @@ func (s *Server) conclude(t *target, o *outcome, status int) {
 // decide asks the policy, then the door's own rules. The policy is asked even
 // for what the door refuses, so that the record says what the host is.
 func (s *Server) decide(t *target) policy.Ruling {
-	r := s.decider.Decide(t.Request)
+	r := s.unsettled(t, s.decider.Decide(t.Request))
 	if r.Verdict != policy.Allow {
 		return r
 	}
@@ -125,6 +133,7 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 	}
 	var err error
 	o.route, err = s.find(ctx, host, t.port)
+	o.route.name = t.Host
 	switch {
 	case errors.Is(err, errDestination):
 		s.metrics.refusedDestinations.Inc()

@@ -22,6 +22,8 @@ type metrics struct {
 	refusedDestinations prometheus.Counter
 	unreadable          prometheus.Counter
 	revoked             prometheus.Counter
+	inside              *prometheus.CounterVec
+	badCertificates     *prometheus.CounterVec
 	panics              prometheus.Counter
 	recordErrors        prometheus.Counter
 }
@@ -55,6 +57,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refusedDestinations: counter("refused_destinations_total", "Names that led only to addresses of the inside."),
 		unreadable:          counter("unreadable_requests_total", "Connections that ended inside a request that could not be read."),
 		revoked:             counter("revoked_tunnels_total", "Open tunnels closed as their verdict changed."),
+		inside:              counters("inspected_tunnels_total", "Tunnels looked into, by protocol, and handshakes that failed.", "outcome"),
+		badCertificates:     counters("bad_certificates_total", "Origins whose certificates were refused, by reason.", "reason"),
 		panics:              counter("panics_total", "Requests and tunnels ended by a fault of ours."),
 		recordErrors:        counter("record_errors_total", "Requests refused as their event could not be recorded."),
 	}
@@ -63,7 +67,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	var err error
 	for _, c := range []prometheus.Collector{m.requests, m.decisions, m.conns, m.tunnels, m.bytes, m.dialErrors,
-		m.refusedConns, m.hellos, m.refusedDestinations, m.unreadable, m.revoked, m.panics, m.recordErrors} {
+		m.refusedConns, m.hellos, m.refusedDestinations, m.unreadable, m.revoked, m.inside, m.badCertificates, m.panics, m.recordErrors} {
 		err = errors.Join(err, r.Register(c))
 	}
 	return m, err

@@ -2,9 +2,13 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
+
+	"schoolgate/policy"
+	"schoolgate/proxy/inspect"
 )
 
 // EventHeader carries the event's ID on every answer to an explicit request, so
@@ -51,6 +55,36 @@ func send(w http.ResponseWriter, resp *http.Response) error {
 // failed is the page for an origin that could not be reached after its request
 // was allowed and recorded: the reference is the request's own event.
 func (s *Server) failed(r *http.Request, o *outcome, err error) *http.Response {
+	if finding, status := distrust(err); finding != "" {
+		s.tell(o, finding, status)
+		return s.page(r, o)
+	}
 	o.event.Status = errorStatus(err)
 	return s.page(r, o)
+}
+
+// distrust is what an error says against an origin that was allowed and then
+// turned out not to be what it seemed; "" for ordinary trouble.
+func distrust(err error) (finding string, status int) {
+	var refused *inspect.Refused
+	switch {
+	case errors.As(err, &refused):
+		return findingCertificate, http.StatusBadGateway
+	case errors.Is(err, errDoH):
+		return findingDoH, http.StatusForbidden
+	}
+	return "", 0
+}
+
+// tell records such an origin, in an event of its own: the reference on the page
+// leads IT to the reason.
+func (s *Server) tell(o *outcome, finding string, status int) {
+	o.ruling = refuse(o.ruling, policy.ReasonProtocol)
+	e := o.event
+	e.ID, e.Time, e.Verdict, e.Reason, e.Category, e.Rule = 0, now(), policy.Block, policy.ReasonProtocol, policy.Uncategorised, ""
+	e.Finding, e.Status = finding, status
+	if s.record(&e) != nil {
+		e.ID, e.Status = 0, http.StatusServiceUnavailable
+	}
+	o.event = e
 }

@@ -141,15 +141,28 @@ func outgoing(r *http.Request, t *target, ruling *policy.Ruling) {
 	if _, sent := r.Header["User-Agent"]; !sent {
 		r.Header["User-Agent"] = nil // or Go would add its own
 	}
-	r.Host = authority(t.Host, t.port, 80)
-	dial := t.Host
-	if !ruling.Safe.IsZero() {
-		dial = ruling.Safe // another host, so another idle connection
+	usual := uint16(80)
+	if t.Door == policy.DoorInspect {
+		usual = 443
 	}
+	r.Host = authority(t.Host, t.port, usual)
 	u := *r.URL
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
-	u.Host = authority(dial, t.port, 80)
+	u.Host = poolName(t, ruling, usual)
 	r.URL = &u
+}
+
+// poolName is by what idle connections to an origin are shared. A safe host has
+// connections of its own: not those to the site itself, and inside TLS not those
+// that were believed for another name.
+func poolName(t *target, ruling *policy.Ruling, usual uint16) string {
+	switch {
+	case ruling.Safe.IsZero():
+		return authority(t.Host, t.port, usual)
+	case t.Door == policy.DoorInspect:
+		return t.Host.String() + ".by." + authority(ruling.Safe, t.port, usual)
+	}
+	return authority(ruling.Safe, t.port, usual)
 }
 
 func authority(h policy.Host, port, usual uint16) string {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,8 @@ type Server struct {
 	destinations            *destinations
 	gate                    *gate
 	transport               *http.Transport
+	inspector               *inspector // nil looks inside nothing
+	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
 	serving                 serving
@@ -88,6 +91,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
+		inspector: newInspector(cfg.Inspection), sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
@@ -106,6 +110,9 @@ func New(cfg Config) (*Server, error) {
 		for _, addr := range d.addrs {
 			err = errors.Join(err, s.bind(addr, &listener{gate: s.gate, kind: d.kind, original: cfg.original}, d.handler))
 		}
+	}
+	if s.inspector != nil {
+		s.doors = append(s.doors, door{s.inspector.inbox, s.newInsideServer()})
 	}
 	if err != nil {
 		s.Close()
@@ -167,7 +174,9 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 func (s *Server) Addrs() []net.Addr {
 	var list []net.Addr
 	for _, d := range s.doors {
-		list = append(list, d.listener.Addr())
+		if l, ok := d.listener.(*listener); ok {
+			list = append(list, l.Addr())
+		}
 	}
 	return list
 }

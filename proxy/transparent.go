@@ -139,12 +139,14 @@ func (tn *tunnel) runTransparent() {
 	if !ok {
 		return
 	}
-	if !tn.admitTransparent(&hello) || !tn.reach() {
+	allowed := tn.admitTransparent(&hello)
+	tn.sight = tn.server.look(&tn.target, &tn.outcome)
+	switch {
+	case !allowed && tn.sight != paged, tn.sight == spliced && !tn.reach():
 		tn.client.Write(alertAccessDenied) // the connection is closed either way
 		return
 	}
-	tn.early = hello.Raw
-	tn.relay()
+	tn.carry(&hello)
 }
 
 // admitTransparent decides on the name in the hello. Without one it decides on

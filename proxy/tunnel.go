@@ -16,6 +16,8 @@ import (
 type tunnel struct {
 	server  *Server
 	target  target // the CONNECT host, or the URL of an upgrade
+	sight   sight
+	served  chan struct{} // closed when the server of the inside is done with it
 	outcome outcome
 	client  net.Conn
 	origin  net.Conn // nil until it is dialled
@@ -68,8 +70,24 @@ func (tn *tunnel) runTLS() {
 		tn.client.Write(alertAccessDenied) // the connection is closed either way
 		return
 	}
+	tn.carry(&hello)
+}
+
+// carry relays the tunnel untouched, or looks inside.
+func (tn *tunnel) carry(hello *sniff.Hello) {
+	if tn.sight != spliced {
+		tn.runInside(hello.Raw)
+		return
+	}
 	tn.early = hello.Raw
 	tn.relay()
+}
+
+// release hands the client's connection on to another tunnel.
+func (tn *tunnel) release() {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	tn.closed = true
 }
 
 // alertAccessDenied is a fatal TLS alert, the fastest plain "no" to a client
@@ -133,7 +151,9 @@ func helloFinding(err error) string {
 func (tn *tunnel) admit(hello *sniff.Hello) bool {
 	s := tn.server
 	s.metrics.hellos.WithLabelValues("ok").Inc()
-	tn.judged.Store(&[]target{tn.target})
+	if tn.sight != paged {
+		tn.judged.Store(&[]target{tn.target})
+	}
 	if hello.SNI == "" {
 		return true // the verdict on the CONNECT host stands; it is where we dialled
 	}
@@ -153,6 +173,13 @@ func (tn *tunnel) admit(hello *sniff.Hello) bool {
 		if tn.outcome.ruling.Band().Pupil() {
 			t.refuse(policy.ReasonProtocol, findingECH, 0)
 		}
+	}
+	if tn.sight == paged {
+		return false // refused, and recorded, whatever else it is called
+	}
+	// Inside everything must agree: no name is looked into by way of another.
+	if r := s.decide(&t); t.refused == policy.ReasonNotReady && (tn.sight == inspected || s.wanted(&t, &r)) {
+		t.refuse(policy.ReasonProtocol, findingSNI, 0)
 	}
 	o := s.judgeTunnel(t)
 	if !o.allowed() {

@@ -2,30 +2,41 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
+
+	"schoolgate/policy"
 )
 
 // upgrade carries a WebSocket on our own tunnel code: goproxy's leaves the
 // client's side open for ever once the origin has gone (G6).
 func (s *Server) upgrade(x *exchange, r *http.Request) {
-	t := s.plainTarget(r)
+	t := s.targetOf(r)
 	x.outcome = s.judge(r.Context(), t)
 	if !x.outcome.allowed() {
 		s.reply(x, s.page(r, &x.outcome))
 		return
 	}
 	outgoing(r, &t, &x.outcome.ruling)
+	s.rewrite(r, &t, &x.outcome.ruling)
 	r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	origin, err := s.dial(r.Context(), x.outcome.route)
 	if err != nil {
 		s.metrics.dialFailed(err)
 		s.reply(x, s.failed(r, &x.outcome, err))
 		return
+	}
+	if t.Door == policy.DoorInspect {
+		ctx := context.WithValue(r.Context(), routeKey{}, x.outcome.route)
+		if origin, err = s.secure(ctx, origin, "http/1.1"); err != nil {
+			s.reply(x, s.failed(r, &x.outcome, err))
+			return
+		}
 	}
 	resp, ahead, err := s.ask(origin, r)
 	switch {

@@ -25,7 +25,7 @@ type promptWriter struct {
 	wrote   bool
 	bounded time.Time // when the write deadline was last moved
 
-	hijacked *peer  // the connection, once taken over
+	hijacked bool   // the connection was taken over
 	early    []byte // what the client sent behind its request (G7)
 }
 
@@ -152,7 +152,7 @@ func (w *promptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		buffered, _ := rw.Reader.Peek(n) // n bytes are there
 		w.early = append([]byte(nil), buffered...)
 	}
-	w.hijacked, _ = conn.(*peer)
+	w.hijacked = true
 	if err := conn.SetDeadline(now().Add(min(w.idle, takenOver))); err != nil {
 		conn.Close()
 		return nil, nil, err

@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+
+	"schoolgate/policy"
+)
+
+// runInside answers the hello in the origin's place and hands the connection to
+// an HTTP server of our own. The origin's certificates are looked at when a
+// request goes there: until then nothing of it reaches the client.
+func (tn *tunnel) runInside(raw []byte) {
+	s := tn.server
+	conn := &insideConn{Conn: tn.client, tunnel: tn, again: raw}
+	c := tls.Server(conn, s.inspector.client)
+	ctx, cancel := context.WithTimeout(s.life, s.limits.Hello)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		tn.notBelieved(err, conn.answered)
+		return
+	}
+	s.inspector.trust.Good(tn.target.Client, now())
+	s.metrics.inside.WithLabelValues(protocolOf(c)).Inc()
+	if s.limitless(c) != nil {
+		return
+	}
+	tn.served = make(chan struct{})
+	if s.inspector.inbox.put(s.life, c) {
+		<-tn.served
+	}
+}
+
+// limitless takes the deadlines of the handshake off: the HTTP server sets its own.
+func (s *Server) limitless(c net.Conn) error { return c.SetDeadline(noDeadline) }
+
+func protocolOf(c *tls.Conn) string {
+	if c.ConnectionState().NegotiatedProtocol == "h2" {
+		return "h2"
+	}
+	return "http/1.1"
+}
+
+// notBelieved records a client that refuses our certificate, for IT and for the
+// next time.
+func (tn *tunnel) notBelieved(err error, answered bool) {
+	s := tn.server
+	refused, told := refusedUs(err, answered)
+	if !refused {
+		s.metrics.inside.WithLabelValues("failed").Inc()
+		return
+	}
+	s.metrics.inside.WithLabelValues("not_believed").Inc()
+	s.inspector.trust.Refused(tn.target.Client, tn.target.Host, told, now())
+	if tn.sight == paged {
+		return // it was refused before, and recorded
+	}
+	t := tn.target
+	t.Door = policy.DoorTLS
+	t.refuse(policy.ReasonProtocol, findingNotBelieved, 0)
+	s.judgeTunnel(t)
+}
+
+// inbox is a listener to which tunnels hand the connections they look into.
+type inbox struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newInbox() *inbox { return &inbox{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (i *inbox) put(ctx context.Context, c net.Conn) bool {
+	select {
+	case i.conns <- c:
+		return true
+	case <-i.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Accept gives the next connection.
+func (i *inbox) Accept() (net.Conn, error) {
+	select {
+	case c := <-i.conns:
+		return c, nil
+	case <-i.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close lets no more in.
+func (i *inbox) Close() error {
+	i.once.Do(func() { close(i.done) })
+	return nil
+}
+
+// Addr is none: nobody can dial an inbox.
+func (i *inbox) Addr() net.Addr { return &net.TCPAddr{} }
+
+type insideKey struct{}
+
+// withInside lets a request inside find its tunnel and its client.
+func withInside(ctx context.Context, c net.Conn) context.Context {
+	in := insideOf(c)
+	if in == nil {
+		return ctx
+	}
+	return context.WithValue(withPeer(ctx, in.Conn), insideKey{}, in.tunnel)
+}
+
+func insideOf(c net.Conn) *insideConn {
+	if t, ok := c.(*tls.Conn); ok {
+		in, _ := t.NetConn().(*insideConn)
+		return in
+	}
+	return nil
+}
+
+func tunnelOf(ctx context.Context) *tunnel {
+	tn, _ := ctx.Value(insideKey{}).(*tunnel)
+	return tn
+}
+
+// insideState ends a tunnel's wait once its connection is over, or has been
+// taken over by a WebSocket.
+func (s *Server) insideState(c net.Conn, state http.ConnState) {
+	in := insideOf(c)
+	switch {
+	case in == nil:
+	case state == http.StateNew:
+		s.conns.Add(1)
+	case state == http.StateHijacked:
+		in.tunnel.release()
+		fallthrough
+	case state == http.StateClosed:
+		s.conns.Done()
+		close(in.tunnel.served)
+	}
+}
+
+// newInsideServer serves what is inside, on HTTP/1.1 and HTTP/2, with the bounds
+// of every other door.
+func (s *Server) newInsideServer() *http.Server {
+	h := s.newHTTPServer(http.HandlerFunc(s.serveInside))
+	h.ConnContext, h.ConnState = withInside, s.insideState
+	h.Protocols = new(http.Protocols)
+	h.Protocols.SetHTTP1(true)
+	h.Protocols.SetHTTP2(true)
+	h.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 128}
+	return h
+}
+
+// serveInside takes a request inside a tunnel. It is made absolute and then goes
+// the way of every request: one verdict each, for its URL (G8).
+func (s *Server) serveInside(w http.ResponseWriter, r *http.Request) {
+	tn := tunnelOf(r.Context())
+	switch {
+	case tn == nil:
+		panic(http.ErrAbortHandler)
+	case tn.sight == paged, r.Method == http.MethodConnect:
+		s.refuseInside(w, r, tn)
+		return
+	}
+	if !r.URL.IsAbs() {
+		u := *r.URL
+		u.Scheme, u.Host = "https", r.Host
+		again := r.WithContext(r.Context())
+		again.URL, again.RequestURI = &u, "https://"+r.Host+r.RequestURI
+		r = again
+	}
+	s.ServeHTTP(w, r)
+}
+
+// refuseInside answers with the page of the tunnel's own refusal, whose event is
+// there already; a CONNECT inside is refused for itself (Y31).
+func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel) {
+	if !s.serving.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.serving.leave()
+	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
+	defer s.closeExchange(x, r)
+	o := tn.outcome
+	if tn.sight != paged {
+		t := tn.target
+		t.Door, t.method = policy.DoorInspect, knownMethod(r.Method)
+		t.refuse(policy.ReasonProtocol, findingMethod, http.StatusMethodNotAllowed)
+		o = s.judge(r.Context(), t)
+	}
+	s.reply(x, s.page(r, &o))
+}
+
+// insideTarget reads a request inside a tunnel. Its host must be the one that
+// the tunnel was decided for: 421 tells a browser to open another (Y19).
+func (s *Server) insideTarget(r *http.Request, tn *tunnel) target {
+	t := target{Request: clientOf(r), method: knownMethod(r.Method), port: tn.target.port, ports: s.tunnelPort}
+	t.Door = policy.DoorInspect
+	u, err := policy.ParseURL(r.RequestURI)
+	t.Host, t.Path = u.Host, u.Path
+	again, errAgain := policy.ParseHost(r.URL.Hostname())
+	port := u.Port
+	if port == 0 {
+		port = 443
+	}
+	switch {
+	case err != nil || errAgain != nil || again != t.Host || r.URL.Opaque != "":
+		t.refuse(policy.ReasonBadHost, findingMalformed, http.StatusBadRequest)
+	case r.URL.User != nil:
+		t.refuse(policy.ReasonBadHost, findingUserinfo, http.StatusBadRequest)
+	case r.URL.Scheme != "https":
+		t.refuse(policy.ReasonProtocol, findingScheme, http.StatusBadRequest)
+	case t.Host != tn.target.Host || port != t.port:
+		t.refuse(policy.ReasonProtocol, findingHost, http.StatusMisdirectedRequest)
+	case !slices.Contains(methods, r.Method):
+		t.refuse(policy.ReasonProtocol, findingMethod, http.StatusMethodNotAllowed)
+	}
+	return t
+}
+
+// targetOf reads a request, in clear or inside. A DNS question is refused either
+// way: it would go past the DNS door (Y4).
+func (s *Server) targetOf(r *http.Request) target {
+	var t target
+	if tn := tunnelOf(r.Context()); tn != nil {
+		t = s.insideTarget(r, tn)
+	} else {
+		t = s.plainTarget(r)
+	}
+	if t.refused == policy.ReasonNotReady && asksDNS(r) {
+		t.refuse(policy.ReasonProtocol, findingDoH, http.StatusForbidden)
+	}
+	return t
+}

@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+
+	"schoolgate/policy"
+	"schoolgate/proxy/inspect"
+)
+
+// Inspection is what the door needs to look inside TLS. A nil Inspection looks
+// inside nothing, and policies that ask for it are told so in every record.
+type Inspection struct {
+	Leaves       *inspect.Leaves // nil: the authority cannot be used just now (F19)
+	Verifier     *inspect.Verifier
+	Never        *inspect.NeverInspect
+	RefuseUnseen bool // what should be looked into and cannot be is refused, not carried
+	Tenants      Tenants
+}
+
+// inspector is the door's part of an Inspection.
+type inspector struct {
+	Inspection
+	trust  *inspect.Trust
+	client *tls.Config // towards clients; one for all, so that sessions resume
+	inbox  *inbox
+}
+
+func newInspector(c *Inspection) *inspector {
+	if c == nil {
+		return nil
+	}
+	i := &inspector{Inspection: *c, trust: inspect.NewTrust(), inbox: newInbox()}
+	i.client = &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: i.certificate,
+	}
+	return i
+}
+
+// certificate is the leaf for the host that was decided on, whatever the hello
+// says: it was read, and compared, before.
+func (i *inspector) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c, ok := hello.Conn.(*insideConn)
+	if !ok {
+		return nil, errors.New("not a connection of ours")
+	}
+	c.answered = true
+	return i.Leaves.Get(c.tunnel.target.Host, now())
+}
+
+// sight is how much of a tunnel is seen.
+type sight uint8
+
+const (
+	spliced   sight = iota // nothing: the bytes pass untouched
+	inspected              // every request
+	paged                  // nothing passes: every request gets the page of the refusal
+)
+
+// able reports whether the door can look inside a tunnel to a host for a client:
+// there is an authority for it, the host is not private, and the client is not
+// known to refuse us.
+func (s *Server) able(t *target) bool {
+	i := s.inspector
+	if i == nil || i.Leaves == nil || t.Host.IsZero() || !i.Leaves.Covers(t.Host, now()) {
+		return false
+	}
+	if _, private := i.Never.Find(t.Host); private {
+		return false
+	}
+	return !i.trust.Refuses(t.Client, t.Host, now())
+}
+
+// wanted reports whether the policy wants the inside of a tunnel seen: pages of
+// the host are on a list (I3), or the profile names one of its categories. It
+// never does for a help-line or a private host.
+func (s *Server) wanted(t *target, r *policy.Ruling) bool {
+	if r.Shielded || !t.tunnel() || s.inspector == nil {
+		return false
+	}
+	if !r.Inspect && !r.Profile.Inspects(r.Facts.Categories) {
+		return false
+	}
+	_, private := s.inspector.Never.Find(t.Host)
+	return !private
+}
+
+// tunnel reports whether the target is one of which only the host is known.
+func (t *target) tunnel() bool { return t.Door == policy.DoorCONNECT || t.Door == policy.DoorTLS }
+
+// unsettled turns a refusal for pages nobody could see into an allowance where
+// they will be seen: each request inside is then decided by its URL (I3). What
+// should be seen and cannot be is carried or refused, as the school chose.
+func (s *Server) unsettled(t *target, r policy.Ruling) policy.Ruling {
+	if !t.tunnel() || s.inspector == nil {
+		return r
+	}
+	switch {
+	case r.Overblock() && s.wanted(t, &r) && s.able(t):
+		r.Verdict, r.Reason, r.Category, r.Rule, r.Severity = policy.Allow, policy.ReasonDefault, policy.Uncategorised, policy.Pos{}, 0
+	case r.Verdict == policy.Allow && s.wanted(t, &r) && !s.able(t):
+		if t.finding == "" {
+			t.finding = findingUnseen
+		}
+		if s.inspector.RefuseUnseen {
+			return refuse(r, policy.ReasonProtocol)
+		}
+	}
+	return r
+}
+
+// look is how a tunnel that was decided on is carried.
+func (s *Server) look(t *target, o *outcome) sight {
+	switch {
+	case !t.tunnel() || s.inspector == nil:
+	case o.allowed():
+		if s.wanted(t, &o.ruling) && s.able(t) {
+			return inspected
+		}
+	case s.showsPage(t, o) && s.able(t):
+		return paged
+	}
+	return spliced
+}
+
+// showsPage reports whether a refusal may be told on a page inside TLS: one of
+// the policy, at a place that would be carried.
+func (s *Server) showsPage(t *target, o *outcome) bool {
+	switch o.ruling.Reason {
+	case policy.ReasonNotReady, policy.ReasonBadHost, policy.ReasonProtocol, policy.ReasonDestination:
+		return false
+	}
+	return o.ruling.Verdict != policy.Allow && o.event.ID != 0 && t.ports(t.port, false)
+}
+
+// insideConn is a client's connection under TLS of ours: what was peeked is read
+// again, and what belongs to it can be found from the handshake.
+type insideConn struct {
+	net.Conn
+	tunnel   *tunnel
+	again    []byte
+	answered bool // the hello was good enough to be answered with a certificate
+}
+
+func (c *insideConn) Read(p []byte) (int, error) {
+	if len(c.again) > 0 {
+		n := copy(p, c.again)
+		c.again = c.again[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// refusedUs reports whether a failed handshake means that the client does not
+// believe our certificate, and whether it said so.
+func refusedUs(err error, answered bool) (refused, told bool) {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		text := op.Err.Error()
+		for _, alert := range []string{"bad certificate", "unknown certificate", "unsupported certificate", "certificate expired"} {
+			if strings.Contains(text, alert) {
+				return true, true
+			}
+		}
+		return false, false
+	}
+	return answered, false
+}
+
+// Untrusting lists the clients that were found not to trust the school's
+// authority, for IT.
+func (s *Server) Untrusting() []netip.Addr {
+	if s.inspector == nil {
+		return nil
+	}
+	return s.inspector.trust.Untrusting(now())
+}

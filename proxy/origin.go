@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"time"
+
+	"schoolgate/policy"
+	"schoolgate/proxy/inspect"
+)
+
+var noDeadline time.Time
+
+// dialTLS is the transport's dialler for what is inside: the route that was
+// checked for the request, then TLS to the very host that was decided.
+func (s *Server) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	raw, err := s.dialRoute(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return s.secure(ctx, raw, "h2", "http/1.1")
+}
+
+// secure begins TLS with an origin and believes it as a browser would (T8). On
+// an error the connection is closed.
+func (s *Server) secure(ctx context.Context, raw net.Conn, protocols ...string) (net.Conn, error) {
+	r, ok := ctx.Value(routeKey{}).(route)
+	if !ok || r.name.IsZero() || s.inspector == nil {
+		raw.Close()
+		return nil, errNoRoute
+	}
+	v := s.inspector.Verifier
+	c := tls.Client(raw, &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: r.name.String(), RootCAs: v.Roots, NextProtos: protocols,
+		ClientSessionCache: s.sessions,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			_, err := v.Verify(cs.PeerCertificates, r.name, now(), cs.OCSPResponse)
+			return err
+		},
+	})
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Hello)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, s.notTrusted(v, r.name, err)
+	}
+	return c, nil
+}
+
+// notTrusted says in our words what is wrong with an origin's certificates; the
+// error stays as it is where that is not the trouble.
+func (s *Server) notTrusted(v *inspect.Verifier, name policy.Host, err error) error {
+	var chain *tls.CertificateVerificationError
+	var refused *inspect.Refused
+	var op *net.OpError
+	switch {
+	case errors.As(err, &refused):
+	case errors.As(err, &chain):
+		_, why := v.Verify(chain.UnverifiedCertificates, name, now(), nil)
+		if !errors.As(why, &refused) { // Go refused what we would not have
+			refused = &inspect.Refused{Why: inspect.WhyUntrusted, Detail: chain.Error()}
+		}
+	case errors.As(err, new(x509.SystemRootsError)):
+		refused = &inspect.Refused{Why: inspect.WhyUntrusted, Detail: err.Error()}
+	case errors.As(err, &op) && op.Op != "remote error", errors.Is(err, context.DeadlineExceeded):
+		return err // the network, not the origin
+	default:
+		refused = &inspect.Refused{Why: inspect.WhyTLS, Detail: err.Error()}
+	}
+	s.metrics.badCertificates.WithLabelValues(refused.Why).Inc()
+	return refused
+}
