@@ -38,11 +38,13 @@ func Starter() []Feed {
 	iwf.Name, iwf.Path, iwf.Kind, iwf.Category = "starter-synthetic-iwf", "starter/SYNTHETIC-iwf-style.csv", Mandatory, policy.ChildAbuse
 	iwf.Delta = "starter/SYNTHETIC-iwf-style-delta.csv"
 	iwf.Columns = Columns{Host: "entry", Action: "action", Where: map[string][]string{"status": {"active"}}}
+	iwf.Synthetic = true
 	iwf.Note = "synthetic: reserved names only; the real list comes under contract with the Internet Watch Foundation"
 
 	ctiru := own
 	ctiru.Name, ctiru.Path, ctiru.Kind, ctiru.Category = "starter-synthetic-ctiru", "starter/SYNTHETIC-ctiru-style.csv", Mandatory, policy.Terrorism
 	ctiru.Columns = Columns{Host: "entry", Where: map[string][]string{"status": {"active"}}}
+	ctiru.Synthetic = true
 	ctiru.Note = "synthetic: reserved names only; the real list comes from the Home Office"
 
 	return []Feed{sites, gaps, iwf, ctiru}

@@ -231,7 +231,20 @@ func (b *Builder) note(id SourceID, r *record, p pair) {
 		return
 	}
 	r.evidence = next
-	b.stats[id].Entries++
+	b.took(id, p.category())
+}
+
+// took counts an entry that was taken.
+func (b *Builder) took(id SourceID, c policy.Category) {
+	st := &b.stats[id]
+	st.Entries++
+	if c == policy.Uncategorised {
+		return
+	}
+	if st.Categories == nil {
+		st.Categories = map[policy.Category]int{}
+	}
+	st.Categories[c]++
 }
 
 func (b *Builder) addMandatory(id SourceID, host policy.Host, e Entry) error {
@@ -245,7 +258,7 @@ func (b *Builder) addMandatory(id SourceID, host policy.Host, e Entry) error {
 		}
 	}
 	if b.secret.add(host, path, e.Category) {
-		b.stats[id].Entries++
+		b.took(id, e.Category)
 	} else {
 		b.stats[id].Duplicates++
 	}

@@ -215,7 +215,8 @@ func TestReportCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	public := r.Sources[ids["public"]]
-	want := SourceInfo{Source: Source{Name: "public"}, Entries: 2, Duplicates: 3, Folded: 2, Refused: map[string]int{ReasonPublicSuffix: 1}}
+	want := SourceInfo{Source: Source{Name: "public"}, Entries: 2, Duplicates: 3, Folded: 2, Refused: map[string]int{ReasonPublicSuffix: 1},
+		Categories: map[policy.Category]int{policy.Gambling: 2}}
 	if diff := cmp.Diff(want, public); diff != "" {
 		t.Errorf("Finish: source (-want +got):\n%s", diff)
 	}

@@ -28,6 +28,8 @@ type Source struct {
 	Clean bool
 	// Mandatory: an IWF-style list. Its entries are kept only as keyed hashes.
 	Mandatory bool
+	// Synthetic: invented entries for tests, which protect nobody.
+	Synthetic bool `json:",omitempty"`
 	Date      time.Time
 }
 

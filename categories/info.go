@@ -25,10 +25,11 @@ type Info struct {
 // SourceInfo is a source and what was taken of it.
 type SourceInfo struct {
 	Source
-	Entries    int            // taken, each once
-	Duplicates int            // said twice, mirrors included
-	Folded     int            // mirrors folded into one name, of those seen
-	Refused    map[string]int // by reason
+	Entries    int                     // taken, each once
+	Duplicates int                     // said twice, mirrors included
+	Folded     int                     // mirrors folded into one name, of those seen
+	Refused    map[string]int          // by reason
+	Categories map[policy.Category]int `json:",omitempty"` // entries taken, by what they say
 }
 
 // header is what a store keeps of itself, as JSON.

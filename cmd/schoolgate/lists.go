@@ -18,6 +18,8 @@ type listsCmd struct {
 	Import   listsImportCmd   `cmd:"" help:"Take lists from a folder or a USB stick, as if they were downloaded."`
 	Status   listsStatusCmd   `cmd:"" help:"Say which lists are in force, how old they are and what waits for a person."`
 	Release  listsReleaseCmd  `cmd:"" help:"Put a version in force that was held back."`
+	Audit    listsAuditCmd    `cmd:"" help:"Show the entries of lists that are probably wrong, ranked, with reasons."`
+	Coverage listsCoverageCmd `cmd:"" help:"Say which offences and themes the lists cover, and which they do not."`
 	Rollback listsRollbackCmd `cmd:"" help:"Put an older version of the store in force."`
 }
 

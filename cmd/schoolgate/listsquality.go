@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"schoolgate/appliance"
+	"schoolgate/blocklists"
+)
+
+type listsAuditCmd struct {
+	configFlag
+	Store  string `help:"Category store to audit (default: the one in use)." placeholder:"FILE" xor:"what"`
+	Feeds  string `help:"Feed file to build a store of and audit; nothing is put in force." placeholder:"FILE" xor:"what"`
+	Limit  int    `help:"Most entries to show." default:"50"`
+	Format string `help:"${enum}." enum:"text,csv,json" default:"text"`
+}
+
+// Run prints the entries of lists that are probably wrong, the gravest first.
+func (c *listsAuditCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	if c.Limit < 1 || c.Limit > appliance.DoubtLimit {
+		return errors.New("--limit: want 1 to 100000")
+	}
+	var audit appliance.ListAudit
+	if c.Feeds != "" {
+		feeds, err := loadFeeds(s, c.Feeds)
+		if err != nil {
+			return err
+		}
+		audit, err = appliance.AuditFeeds(s.ctx, cfg, feeds, s.stderr, c.Limit)
+		if err != nil {
+			return err
+		}
+	} else {
+		store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if audit, err = appliance.AuditStore(s.ctx, store, cfg.School, c.Limit); err != nil {
+			return err
+		}
+	}
+	rows := make([][]string, len(audit.Doubts))
+	for i, d := range audit.Doubts {
+		rows[i] = d.Cells()
+	}
+	return printTable(s.stdout, c.Format, audit, audit.Columns(), rows)
+}
+
+func loadFeeds(s *session, path string) ([]blocklists.Feed, error) {
+	build := listsBuildCmd{Feeds: path}
+	return build.feeds(s, "")
+}
+
+type listsCoverageCmd struct {
+	configFlag
+	Store  string `help:"Category store to look into (default: the one in use, else the starter lists)." placeholder:"FILE"`
+	Format string `help:"${enum}." enum:"text,csv,json" default:"text"`
+}
+
+// Run prints what the lists cover, by offence and theme, and what they do not.
+func (c *listsCoverageCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+	if err != nil {
+		return err
+	}
+	defer done()
+	coverage := appliance.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
+	rows := make([][]string, len(coverage.Rows))
+	for i, r := range coverage.Rows {
+		rows[i] = r.Cells()
+	}
+	return printTable(s.stdout, c.Format, coverage, coverage.Columns(), rows)
+}
+
+// printable is what the table of a command can show to a person.
+type printable interface{ Print(io.Writer) error }
+
+// printTable writes a table in the format asked for.
+func printTable(w io.Writer, format string, table printable, columns []string, rows [][]string) error {
+	switch format {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(table)
+	case "csv":
+		out := csv.NewWriter(w)
+		return errors.Join(out.Write(columns), out.WriteAll(rows))
+	}
+	return table.Print(w)
+}
