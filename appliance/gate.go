@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"schoolgate/audit"
+	"schoolgate/categories"
 	"schoolgate/policy"
 )
 
@@ -18,17 +19,21 @@ import (
 // asks the school's policy about the same hosts under both versions, and holds
 // the new one back if it would newly block
 //
-//   - a host that must stay open: the never-block set, the school's approved and
-//     lesson lists, what its exceptions allow
+//   - a host that must stay open: the never-block set, what the school's
+//     exceptions allow, and, once there are real lists to compare with, its
+//     approved and lesson lists
 //   - more than a share of what the school used last week
 //
 // What a mandatory list newly blocks is never a reason to hold anything back.
 type gate struct {
 	real   *policy.Policy // as it is in force
 	bare   *policy.Policy // judging by categories alone, so that a protected host that is suddenly listed is seen
-	must   []policy.HostRule
 	used   usage
 	holdAt int // in a hundred
+
+	must     []policy.HostRule // help-lines and the school's own services: judged by bare
+	approved []policy.HostRule // judged by bare, once there are real lists to compare with
+	plain    []policy.HostRule // network checks and updates, which lists rightly call what they are: judged by real
 }
 
 // fewHosts may be newly blocked without a hold: names are listed every day, and
@@ -39,10 +44,14 @@ const fewHosts = 3
 func newGate(spec policy.Spec, real *policy.Policy, holdAt int, used usage) (*gate, error) {
 	g := &gate{real: real, holdAt: holdAt, used: used}
 	for _, n := range spec.NeverBlock {
-		g.must = append(g.must, n.HostRule)
+		if n.HelpLine {
+			g.must = append(g.must, n.HostRule)
+		} else {
+			g.plain = append(g.plain, n.HostRule)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Lists)) {
-		g.must = append(g.must, spec.Lists[name]...)
+		g.approved = append(g.approved, spec.Lists[name]...)
 	}
 	for _, x := range spec.Exceptions {
 		if x.Verdict == policy.Allow {
@@ -99,7 +108,14 @@ const maxFindings = 50
 // judge compares two versions.
 func (g *gate) judge(now time.Time, before, after policy.Classifier) gateReport {
 	r := gateReport{Partial: g.used.partial, Categories: map[string]int{}}
-	found := g.protected(now, before, after)
+	approvedBy := g.bare
+	if firstLists(before) { // each approved site that some list knows is new then, and none of them is blocked
+		approvedBy = g.real
+	}
+	found := slices.Concat(
+		protected(g.bare, g.must, now, before, after),
+		protected(approvedBy, g.approved, now, before, after),
+		protected(g.real, g.plain, now, before, after))
 	if len(found) > 0 {
 		r.Reasons = append(r.Reasons, fmt.Sprintf("it lists %d sites that must stay open, such as %s", len(found), found[0]))
 		r.MustOpen = found[:min(len(found), maxFindings)]
@@ -124,11 +140,11 @@ func ranked(m map[string]int) string {
 	return strings.Join(keys[:min(len(keys), 5)], ", ")
 }
 
-// protected finds the hosts that must stay open and that the new version lists
-// in a category which some profile blocks, where the old one did not.
-func (g *gate) protected(now time.Time, before, after policy.Classifier) (found []gateFinding) {
+// protected finds the hosts that must stay open and that some profile of the
+// policy gets under the old version and not under the new one.
+func protected(by *policy.Policy, hosts []policy.HostRule, now time.Time, before, after policy.Classifier) (found []gateFinding) {
 	seen := map[string]bool{}
-	for _, rule := range g.must {
+	for _, rule := range hosts {
 		key := rule.Host.String() + rule.Path
 		if seen[key] {
 			continue
@@ -136,8 +152,8 @@ func (g *gate) protected(now time.Time, before, after policy.Classifier) (found 
 		seen[key] = true
 		f := gateFinding{Host: key}
 		q := policy.Request{Door: policy.DoorDNS, Host: rule.Host, Path: rule.Path, Time: now}
-		for _, p := range g.bare.Profiles() {
-			if c, ok := newlyBlocked(g.bare, p.Name, q, before, after); ok {
+		for _, p := range by.Profiles() {
+			if c, ok := newlyBlocked(by, p.Name, q, before, after); ok {
 				f.Category = c.String()
 				f.Profiles = append(f.Profiles, p.Name)
 			}
@@ -184,6 +200,12 @@ func newlyBlocked(p *policy.Policy, profile string, q policy.Request, before, af
 		return policy.Uncategorised, false
 	}
 	return next.Category, true
+}
+
+// firstLists reports whether what is in force holds no real lists yet.
+func firstLists(before policy.Classifier) bool {
+	store, ok := before.(*categories.Store)
+	return !ok || starterOnly(store.Info())
 }
 
 // unlisted is the store of a box that has none: it knows no host.

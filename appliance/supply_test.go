@@ -30,6 +30,9 @@ const supplyPolicy = `profiles:
     band: ks2
     block: [pornography, gambling, gaming, malware]
     uncategorised: allow
+    approved: [lessons]
+lists:
+  lessons: {sites: [maths.example]}
 exceptions:
   - allow: office.school.example
     for: everyone
@@ -243,6 +246,22 @@ func (b *supplyBox) release(version uint64) {
 	var r Release
 	if err := json.Unmarshal(text, &r); err != nil || r.By != "Ann Head" || r.Reason != "looked at it" || len(r.Held) == 0 {
 		b.Errorf("on record: %s (%v)", text, err)
+	}
+}
+
+// An approved site counts once there are real lists to compare with, and what
+// a network check is rightly called never does.
+func TestTheGateKnowsWhatIsNew(t *testing.T) {
+	b := newSupplyBox(t, twoFeeds)
+	b.publish("maths.example\nctest.cdn.nintendo.net\n", names("bad", 20))
+	if _, done := b.fetch(FetchRequest{}); done.Held != nil {
+		t.Fatalf("the first lists of a box: %s", done.Held)
+	}
+	b.publish("ctest.cdn.nintendo.net\n", names("bad", 20))
+	b.fetch(FetchRequest{})
+	b.publish("ctest.cdn.nintendo.net\nmaths.example\n", names("bad", 20))
+	if _, done := b.fetch(FetchRequest{}); done.Held == nil || !strings.Contains(done.Held.String(), "maths.example as gambling") {
+		t.Errorf("an approved site, newly listed: %+v", done)
 	}
 }
 
