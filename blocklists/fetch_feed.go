@@ -208,7 +208,7 @@ func (f *Feed) remoteProblem() error {
 	}
 	switch {
 	case !feedFolder.MatchString(f.Name):
-		return errors.New("the name of a feed with a url is small letters, digits, - _ and .")
+		return errors.New("the name of a feed with a url may hold small letters, digits, dots, - and _ only")
 	case strings.HasPrefix(r.URL, "http://") && r.SHA256 == "" && r.Minisign == "":
 		return errors.New("a url without https needs sha256 or minisign: anyone on the way could change the list")
 	case f.Delta != "":
