@@ -2,15 +2,24 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"schoolgate/blockpage"
 	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/proxy"
+	"schoolgate/proxy/inspect"
 )
+
+// authorityDir is the folder of the school's certificate authority.
+const authorityDir = "ca"
 
 func (a *Appliance) openProxy(context.Context) (err error) {
 	c := a.box().Proxy
@@ -22,6 +31,9 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
 	}
+	if cfg.Inspection, err = a.inspection(); err != nil {
+		return fmt.Errorf("inspect: %w", err)
+	}
 	// The DNS door remembers what it answered, where it was built to.
 	cfg.Names, _ = any(a.dns).(proxy.Names)
 	a.proxy, err = proxy.New(cfg)
@@ -30,6 +42,73 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	}
 	a.onClose(closeOnce(a.proxy))
 	return nil
+}
+
+// inspection is what looking into HTTPS takes; nil where it is off. Without an
+// authority that can sign, the door starts all the same and looks into nothing:
+// what should have been seen is carried or refused, as configured (fault F19).
+func (a *Appliance) inspection() (*proxy.Inspection, error) {
+	c := a.box().Inspect
+	if !c.Enabled {
+		return nil, nil
+	}
+	i := &proxy.Inspection{
+		Verifier: &inspect.Verifier{}, RefuseUnseen: c.Unseen == configs.RefuseUnseen,
+		Tenants: proxy.Tenants{
+			Google: strings.Join(c.Google, ","), Microsoft: strings.Join(c.Microsoft, ","),
+			MicrosoftDirectory: c.Directory, NoPersonal: !c.Personal,
+		},
+	}
+	var err error
+	if i.Never, err = inspect.NewNeverInspect(c.Never); err != nil {
+		return nil, err
+	}
+	if c.UpstreamRoots != "" {
+		text, err := os.ReadFile(c.UpstreamRoots)
+		if err != nil {
+			return nil, fmt.Errorf("upstream_roots: %w", err)
+		}
+		if i.Verifier.Roots, err = inspect.Roots(text); err != nil {
+			return nil, fmt.Errorf("upstream_roots: %s: %w", c.UpstreamRoots, err)
+		}
+	}
+	all, err := a.authorities()
+	if err != nil {
+		a.log.Error("https is not looked into: the school's certificate authority cannot be used", "err", err)
+		return i, nil
+	}
+	i.Leaves, err = inspect.NewLeaves(all)
+	return i, err
+}
+
+// authorities are those that systemd hands over, or those of the data folder. One
+// of them must be able to sign now.
+func (a *Appliance) authorities() ([]*inspect.Authority, error) {
+	all, err := inspect.LoadCredential(os.Getenv("CREDENTIALS_DIRECTORY"))
+	if errors.Is(err, inspect.ErrNoAuthority) {
+		all, err = inspect.Load(filepath.Join(a.box().Data, authorityDir))
+	}
+	if err == nil {
+		_, err = inspect.Signer(all, time.Now())
+	}
+	return all, err
+}
+
+// inspectCheck says how looking into HTTPS stands. An authority that cannot be
+// used makes the box unready: pages on mandatory lists cannot be told apart.
+func (a *Appliance) inspectCheck() []Check {
+	if !a.box().Inspect.Enabled {
+		return nil
+	}
+	c := Check{Name: "inspect", Say: "https is looked into where the policy asks for it"}
+	if _, err := a.authorities(); err != nil {
+		c.Say, c.Err = "https is not looked into", err
+	}
+	if list := a.proxy.Untrusting(); len(list) > 0 {
+		const some = 20
+		c.Say += fmt.Sprintf("; %d devices do not trust the school's certificate: %s", len(list), strings.Join(texts(list[:min(some, len(list))]), ", "))
+	}
+	return []Check{c}
 }
 
 // pages are the block pages, in the words of the configuration in force.

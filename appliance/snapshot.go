@@ -291,6 +291,7 @@ func needsRestart(old, new configs.Box) string {
 		old, new any
 	}{
 		{"data", old.Data, new.Data}, {"dns", old.DNS, new.DNS}, {"proxy", old.Proxy, new.Proxy},
+		{"inspect", old.Inspect, new.Inspect},
 		{"metrics", old.Metrics, new.Metrics}, {"audit", old.Audit, new.Audit}, {"log", old.Log, new.Log},
 		{"lists.store", old.Lists.Store, new.Lists.Store},
 	} {

@@ -37,6 +37,7 @@ func (a *Appliance) Checks() []Check {
 	if !store.Readable() {
 		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")
 	}
+	checks = append(checks, a.inspectCheck()...)
 	return append(checks, a.supplyCheck(), alertCheck(a.alerts.current.Load().Status()))
 }
 

@@ -29,6 +29,7 @@ func defaultBox() Box {
 			Listen: addrPorts("127.0.0.1:3128"), ConnectPorts: []uint16{443},
 			MaxConnections: 4096, MaxPerClient: 256,
 		},
+		Inspect: Inspect{Unseen: PassUnseen, Personal: true},
 		Metrics: Metrics{Listen: addrPorts("127.0.0.1:9300")},
 		Lists:   Lists{HoldAt: 1},
 		Mail:    Mail{TLS: StartTLS, Timeout: 30 * time.Second},
@@ -56,6 +57,7 @@ func (l *loader) readBox(v value) Box {
 		"dns":     func(v value) { l.readDNS(v, &b.DNS) },
 		"proxy":   func(v value) { readProxy(v, &b.Proxy) },
 		"gateway": func(v value) { l.readGateway(v, &b.Gateway) },
+		"inspect": func(v value) { l.readInspect(v, &b.Inspect) },
 		"metrics": func(v value) {
 			v.fields(map[string]func(value){"listen": many(&b.Metrics.Listen, listener)})
 		},
@@ -168,5 +170,6 @@ func (b *Box) complete(f folder) {
 	for i, name := range b.Gateway.DoHAddresses {
 		b.Gateway.DoHAddresses[i] = f.place(name)
 	}
+	b.Inspect.UpstreamRoots = f.place(b.Inspect.UpstreamRoots)
 	b.Mail.PasswordFile, b.Mail.CAFile = f.place(b.Mail.PasswordFile), f.place(b.Mail.CAFile)
 }

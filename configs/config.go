@@ -25,6 +25,7 @@ type Box struct {
 	Data    string // folder of everything the box writes
 	DNS     DNS
 	Proxy   Proxy
+	Inspect Inspect
 	Gateway Gateway
 	Metrics Metrics
 	Lists   Lists

@@ -49,6 +49,7 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 			p.UncategorisedRule = v.pos()
 		},
 		"unsettled":   one(&p.Unsettled, verdict),
+		"inspect":     func(v value) { r.readInspected(&p, v) },
 		"safe_search": one(&p.SafeSearch, restriction),
 		"youtube":     one(&p.YouTube, restriction),
 	})
