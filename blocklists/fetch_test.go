@@ -41,7 +41,7 @@ var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 func testFetcher(t *testing.T, s *testkit.FeedServer) *Fetcher {
 	t.Helper()
 	f := NewFetcher(FetchOptions{
-		Roots: s.Roots, Allow: loopback, Window: 250 * time.Millisecond, Slowest: 4096,
+		Roots: s.Roots, Allow: loopback, Window: 2 * time.Second, Slowest: 1024,
 		Resolver: names{"printer.inside.test": "10.1.2.3", "feeds.example": "127.0.0.1", "rebound.test": "127.0.0.1"},
 	})
 	t.Cleanup(f.Close)
