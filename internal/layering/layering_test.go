@@ -45,8 +45,9 @@ var mayImport = map[string][]string{
 	// The command builds the appliance; it imports besides what a subcommand prints.
 	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect", "terms"},
 
-	"internal/testkit":  {"policy"},
-	"internal/layering": nil,
+	"internal/testkit":     {"policy"},
+	"internal/testkit/lab": nil,
+	"internal/layering":    nil,
 }
 
 // policyLibraries is all that policy may import beyond the standard library.

@@ -1,0 +1,327 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// way is a way round that a pupil may try: something sent to the internet past
+// the doors. Without the firewall each is open.
+type way struct {
+	row      string // of RELIABILITY.md
+	network  string // tcp, udp, or the number of another protocol
+	host     string
+	port     int
+	want     string
+	protocol int
+}
+
+// waysRound: every port not carried by a door, with a name or without.
+func waysRound() (list []way) {
+	add := func(row, want, network, host string, ports ...int) {
+		for _, p := range ports {
+			list = append(list, way{row: row, network: network, host: host, port: p, want: want})
+		}
+	}
+	add("Y2 DNS over TLS", "silent", "tcp", hostDoH, 853)
+	add("Y2 DNS over QUIC", "silent", "udp", hostDoH, 784, 853, 8853)
+	add("Y7 QUIC", "refused", "udp", hostAnything, 80, 443)
+	add("Y8 VPN over UDP", "silent", "udp", hostAnything, 500, 1194, 1701, 4500, 9993, 41641, 51820)
+	add("Y8 VPN over TCP", "silent", "tcp", hostAnything, 1194, 1723)
+	add("Y9 SSH, SOCKS, RDP", "silent", "tcp", hostAnything, 22, 1080, 3389)
+	add("Y10 Tor", "silent", "tcp", hostAnything, 9001, 9030)
+	add("Y22 other ports", "silent", "tcp", hostAnything, 21, 25, 81, 3128, 5222, 8000, 8080, 8443, 65535)
+	add("Y22 other ports", "silent", "udp", hostAnything, 1, 123, 3478, 5349, 8443, 65535)
+	add("Y23 Teredo", "silent", "udp", hostAnything, 3544)
+	for _, p := range append([]int{1}, protocols...) {
+		list = append(list, way{row: "Y8, Y23 other protocols", network: "ip", host: hostAnything, protocol: p, want: "silent"})
+	}
+	return list
+}
+
+func (w way) String() string {
+	if w.network == "ip" {
+		return fmt.Sprintf("%s: protocol %d", w.row, w.protocol)
+	}
+	return fmt.Sprintf("%s: %s/%d", w.row, w.network, w.port)
+}
+
+func (w way) try(h *Host, v6 bool) string {
+	switch {
+	case w.network != "ip":
+		return h.Probe(w.network, At(w.host, v6, w.port))
+	case w.protocol == 1 && v6:
+		return h.ProbeProtocol(58, Address(w.host, v6)) // what ICMP is called there
+	}
+	return h.ProbeProtocol(w.protocol, Address(w.host, v6))
+}
+
+// each runs a test for every kind of client, over IPv4 and IPv6 (Y23).
+func each(t *testing.T, hosts []*Host, f func(t *testing.T, h *Host, v6 bool)) {
+	for _, h := range hosts {
+		for _, v6 := range []bool{false, true} {
+			version := "IPv4"
+			if v6 {
+				version = "IPv6"
+			}
+			_, who, _ := strings.Cut(h.name, "-")
+			t.Run(who+" over "+version, func(t *testing.T) { f(t, h, v6) })
+		}
+	}
+}
+
+// S2: the bypass catalogue, as far as a network can show it.
+func TestNoWayRound(t *testing.T) {
+	l := New(t)
+	all := []*Host{l.Pupil, l.Staff, l.Guest}
+	t.Run("what no door carries does not leave", func(t *testing.T) {
+		each(t, all, waysAreShut)
+	})
+	t.Run("Y1 every name server is the box", func(t *testing.T) { each(t, all, everyNameServerIsTheBox) })
+	t.Run("Y3 DNS over HTTPS", func(t *testing.T) { each(t, all, dnsOverHTTPSIsRefused) })
+	t.Run("Y15 bare addresses", func(t *testing.T) { each(t, []*Host{l.Pupil}, bareAddressesAreRefused) })
+	t.Run("Y21 the origin of the name answers", func(t *testing.T) { each(t, all, theOriginOfTheNameAnswers) })
+	t.Run("Y30 browsing without settings", func(t *testing.T) { each(t, all, browsingWithoutSettings) })
+	t.Run("Y33 an address of another network", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, addressesOfOthers) })
+	t.Run("management", func(t *testing.T) { each(t, all, managementIsShut) })
+	t.Run("what the school allows", func(t *testing.T) { each(t, all, onlyWhatIsAllowed) })
+	t.Run("networks apart", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, networksApart) })
+	if out, err := l.Gateway.Schoolgate("firewall", "check"); err != nil {
+		t.Errorf("firewall check after all that: %v\n%s", err, out)
+	}
+	l.Gateway.Open()
+	t.Run("the same ways without the firewall", func(t *testing.T) {
+		each(t, all, waysAreOpen)
+	})
+}
+
+func waysAreShut(t *testing.T, h *Host, v6 bool) {
+	together(waysRound(), func(w way) {
+		if got := w.try(h, v6); got != w.want {
+			t.Errorf("%v = %s, want %s", w, got, w.want)
+		}
+	})
+}
+
+// together calls f with each at the same time: silence takes its time.
+func together[T any](list []T, f func(T)) {
+	var all sync.WaitGroup
+	for _, v := range list {
+		all.Go(func() { f(v) })
+	}
+	all.Wait()
+}
+
+// The control: had the firewall not been there, each way would have been one.
+func waysAreOpen(t *testing.T, h *Host, v6 bool) {
+	together(waysRound(), func(w way) {
+		if got := w.try(h, v6); got != "open" {
+			t.Errorf("without the firewall %v = %s, want open: the probe proves nothing", w, got)
+		}
+	})
+}
+
+func everyNameServerIsTheBox(t *testing.T, h *Host, v6 bool) {
+	for _, server := range []string{hostLiar, hostAnything, "199"} { // nobody has the last
+		for _, network := range []string{"udp", "tcp"} {
+			for name, want := range map[string]string{"allowed.example": Address(hostAllowed, false), "blocked.example": "10.77.2.1"} {
+				reply, err := h.Ask(network, At(server, v6, 53), name, dns.TypeA)
+				if err != nil || len(reply.Answer) != 1 || !strings.HasSuffix(reply.Answer[0].String(), "\t"+want) {
+					t.Errorf("%s asked of .%s over %s = %v, %v, want %s", name, server, network, reply, err, want)
+				}
+			}
+		}
+	}
+	if n := h.lab.Internet.Count("liar allowed.example") + h.lab.Internet.Count("liar blocked.example"); n > 0 {
+		t.Errorf("the other name server was asked %d times", n)
+	}
+}
+
+// askOverHTTPS asks the DNS-over-HTTPS server, by a name, at an address.
+func askOverHTTPS(h *Host, name, addr string) (string, error) {
+	q, err := new(dns.Msg).SetQuestion("blocked.example.", dns.TypeA).Pack()
+	if err != nil {
+		return "", err
+	}
+	c := h.Browser(false, func(string) string { return addr })
+	resp, err := c.Post("https://"+name+"/dns-query", "application/dns-message", bytes.NewReader(q))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get(originHeader), nil
+}
+
+func dnsOverHTTPSIsRefused(t *testing.T, h *Host, v6 bool) {
+	if a, err := h.Lookup("doh.example", v6); err != nil || a.String() != h.lab.sinkhole(v6) {
+		t.Errorf("lookup of doh.example = %s, %v, want the sinkhole", a, err)
+	}
+	for _, test := range []struct{ promise, name, addr string }{
+		{"known address", "doh.example", At(hostDoH, v6, 443)},
+		{"known address, other name", "allowed.example", At(hostDoH, v6, 443)},
+		{"known address, no name", netipHost(hostDoH, v6), At(hostDoH, v6, 443)},
+		{"name at another address", "doh.example", At(hostOther, v6, 443)},
+	} {
+		before := h.lab.Internet.Count("doh")
+		if by, err := askOverHTTPS(h, test.name, test.addr); err == nil || h.lab.Internet.Count("doh") != before {
+			t.Errorf("%s: answered by %s, %v, want a refusal", test.promise, by, err)
+		}
+	}
+}
+
+func (l *Lab) sinkhole(v6 bool) string {
+	if v6 {
+		return l.Pupil.Router6
+	}
+	return l.Pupil.Router4
+}
+
+// netipHost is an address as a URL has it.
+func netipHost(host string, v6 bool) string {
+	if v6 {
+		return "[" + Address(host, v6) + "]"
+	}
+	return Address(host, v6)
+}
+
+func bareAddressesAreRefused(t *testing.T, h *Host, v6 bool) {
+	direct := h.Browser(v6, func(hostport string) string { return hostport })
+	site := netipHost(hostOther, v6)
+	if status, origin, _, err := Get(direct, "http://"+site+"/"); err != nil || status != http.StatusForbidden || origin != "" {
+		t.Errorf("http = %d by %q, %v, want the block page", status, origin, err)
+	}
+	if status, _, _, err := Get(direct, "https://"+site+"/"); err == nil {
+		t.Errorf("https = %d, want a refusal", status)
+	}
+}
+
+// theOriginOfTheNameAnswers: where a connection was going has no say.
+func theOriginOfTheNameAnswers(t *testing.T, h *Host, v6 bool) {
+	toward := func(host string) *http.Client {
+		return h.Browser(v6, func(hostport string) string {
+			_, port, _ := net.SplitHostPort(hostport)
+			return net.JoinHostPort(Address(host, v6), port)
+		})
+	}
+	for _, scheme := range []string{"http", "https"} {
+		if _, origin, _, err := Get(toward(hostBlocked), scheme+"://allowed.example/"); err != nil || origin != hostAllowed {
+			t.Errorf("%s to the blocked server's address with the allowed name: by %q, %v, want %s", scheme, origin, err, hostAllowed)
+		}
+		if status, origin, _, err := Get(toward(hostAllowed), scheme+"://blocked.example/"); err == nil && status != http.StatusForbidden || origin != "" {
+			t.Errorf("%s to an allowed address with the blocked name: %d by %q, %v, want a refusal", scheme, status, origin, err)
+		}
+	}
+}
+
+func browsingWithoutSettings(t *testing.T, h *Host, v6 bool) {
+	c := h.Browser(v6, nil)
+	for _, url := range []string{"http://allowed.example/", "https://allowed.example/", "https://www.allowed.example/"} {
+		status, origin, page, err := Get(c, url)
+		if err != nil || status != http.StatusOK || origin != hostAllowed {
+			t.Errorf("%s = %d by %q, %v, want the page", url, status, origin, err)
+		}
+		if strings.HasPrefix(url, "https") && !strings.Contains(page, "HTTP/2.0") {
+			t.Errorf("%s: %s, want HTTP/2 untouched", url, page)
+		}
+	}
+	if status, origin, _, err := Get(c, "http://blocked.example/"); err != nil || status != http.StatusForbidden || origin != "" {
+		t.Errorf("blocked over http = %d by %q, %v, want the block page", status, origin, err)
+	}
+	if status, _, _, err := Get(c, "https://blocked.example/"); err == nil {
+		t.Errorf("blocked over https = %d, want a refusal", status)
+	}
+	if n := h.lab.Internet.Count("page " + hostBlocked); n > 0 {
+		t.Errorf("the blocked server was asked %d times", n)
+	}
+}
+
+// addressesOfOthers: a device that takes an address of the staff gets no answer,
+// from the box or through it.
+func addressesOfOthers(t *testing.T, h *Host, v6 bool) {
+	taken, mask := h.lab.Staff.IPv4, "/32"
+	if v6 {
+		taken, mask = h.lab.Staff.IPv6, "/128"
+	}
+	h.addresses("lo", taken+mask)
+	t.Cleanup(func() { ip(t, "-n "+h.name+" addr del "+taken+mask+" dev lo") })
+	together([]string{
+		At(hostAllowed, v6, 80), At(hostAllowed, v6, 443),
+		net.JoinHostPort(h.router(v6), "3128"), net.JoinHostPort(h.router(v6), "53"),
+	}, func(to string) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		var err error
+		h.do(func() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(taken)}}
+			var c net.Conn
+			if c, err = d.DialContext(ctx, "tcp", to); err == nil {
+				c.Close()
+			}
+		})
+		cancel()
+		if err == nil || outcome(err) != "silent" {
+			t.Errorf("%s from %s: %v, want silence", to, taken, err)
+		}
+	})
+}
+
+func (h *Host) router(v6 bool) string {
+	if v6 {
+		return h.Router6
+	}
+	return h.Router4
+}
+
+// managementIsShut: the ports of IT are for IT's network, and the doors behind the
+// redirect are reached by the redirect alone.
+func managementIsShut(t *testing.T, h *Host, v6 bool) {
+	var shut []string
+	for _, box := range []string{h.router(v6), h.lab.IT.router(v6)} {
+		for _, port := range []string{"22", "9300", "8080", "8443"} {
+			shut = append(shut, net.JoinHostPort(box, port))
+		}
+	}
+	together(shut, func(to string) {
+		if got := h.Probe("tcp", to); got != "silent" {
+			t.Errorf("tcp to %s = %s, want silence", to, got)
+		}
+	})
+	status, _, _, err := Get(h.lab.IT.Browser(v6, func(hostport string) string { return hostport }), "http://"+net.JoinHostPort(h.lab.IT.router(v6), "9300")+"/healthz")
+	if err != nil || status != http.StatusOK {
+		t.Errorf("IT's look at /healthz = %d, %v, want 200", status, err)
+	}
+}
+
+func onlyWhatIsAllowed(t *testing.T, h *Host, v6 bool) {
+	want := "silent"
+	if h == h.lab.Staff {
+		want = "open"
+	}
+	if got := h.Probe("tcp", At(hostMail, v6, 993)); got != want {
+		t.Errorf("the mail server that staff may use = %s, want %s", got, want)
+	}
+	for _, port := range []int{25, 143, 994} {
+		if got := h.Probe("tcp", At(hostMail, v6, port)); got != "silent" {
+			t.Errorf("another port of it, %d = %s, want silence", port, got)
+		}
+	}
+}
+
+func networksApart(t *testing.T, h *Host, v6 bool) {
+	to := h.lab.Staff.IPv4
+	if v6 {
+		to = h.lab.Staff.IPv6
+	}
+	l := h.lab.Staff.listen("tcp", net.JoinHostPort(to, "7777"))
+	defer l.Close()
+	if got := h.Probe("tcp", net.JoinHostPort(to, "7777")); got != "silent" {
+		t.Errorf("a computer of the staff = %s, want silence", got)
+	}
+}
