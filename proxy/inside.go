@@ -21,9 +21,10 @@ func (tn *tunnel) runInside(raw []byte) {
 	ctx, cancel := context.WithTimeout(s.life, s.limits.Hello)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
-		tn.notBelieved(err, conn.answered)
+		tn.notBelieved(err, conn)
 		return
 	}
+	conn.settled = true
 	s.inspector.trust.Good(tn.target.Client, now())
 	s.metrics.inside.WithLabelValues(protocolOf(c)).Inc()
 	if s.limitless(c) != nil {
@@ -47,9 +48,9 @@ func protocolOf(c *tls.Conn) string {
 
 // notBelieved records a client that refuses our certificate, for IT and for the
 // next time.
-func (tn *tunnel) notBelieved(err error, answered bool) {
+func (tn *tunnel) notBelieved(err error, conn *insideConn) {
 	s := tn.server
-	refused, told := refusedUs(err, answered)
+	refused, told := refusedUs(err, conn)
 	if !refused {
 		s.metrics.inside.WithLabelValues("failed").Inc()
 		return

@@ -143,7 +143,9 @@ type insideConn struct {
 	net.Conn
 	tunnel   *tunnel
 	again    []byte
+	settled  bool // the handshake is over
 	answered bool // the hello was good enough to be answered with a certificate
+	alert    byte // the last alert that came in clear, 0 for none
 }
 
 func (c *insideConn) Read(p []byte) (int, error) {
@@ -152,12 +154,28 @@ func (c *insideConn) Read(p []byte) (int, error) {
 		c.again = c.again[n:]
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n >= 7 && !c.settled {
+		c.note(p[n-7 : n])
+	}
+	return n, err
+}
+
+// note remembers a fatal alert in clear. OpenSSL sends one where TLS 1.3 has it
+// encrypted, and Go then knows of no more than a broken record.
+func (c *insideConn) note(last []byte) {
+	if last[0] == 21 && last[1] == 3 && last[3] == 0 && last[4] == 2 && last[5] == 2 {
+		c.alert = last[6]
+	}
 }
 
 // refusedUs reports whether a failed handshake means that the client does not
 // believe our certificate, and whether it said so.
-func refusedUs(err error, answered bool) (refused, told bool) {
+func refusedUs(err error, c *insideConn) (refused, told bool) {
+	switch c.alert {
+	case 42, 43, 45, 46, 48: // bad, unsupported, expired, unknown certificate, unknown authority
+		return true, true
+	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {
 		text := op.Err.Error()
@@ -168,7 +186,7 @@ func refusedUs(err error, answered bool) (refused, told bool) {
 		}
 		return false, false
 	}
-	return answered, false
+	return c.answered, false
 }
 
 // Untrusting lists the clients that were found not to trust the school's

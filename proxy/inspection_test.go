@@ -494,3 +494,35 @@ func TestDNSInside(t *testing.T) {
 		}
 	}
 }
+
+// TestNotBelievedInClear: OpenSSL says in clear that it does not know our
+// authority, where TLS 1.3 would have it encrypted; one who breaks off without a
+// word is believed the third time.
+func TestNotBelievedInClear(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		last  []byte
+		times int
+	}{
+		{"unknown authority, in clear", []byte{20, 3, 3, 0, 1, 1, 21, 3, 3, 0, 2, 2, 48}, 1},
+		{"without a word", nil, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGlass(t, hello, nil)
+			for i := range c.times {
+				if i > 0 && len(g.server.Untrusting()) > 0 {
+					t.Errorf("remembered after %d", i)
+				}
+				conn, _ := g.connect("open.test:" + g.port)
+				conn.Write(clientHelloFor(t, "open.test"))
+				if _, err := conn.Read(make([]byte, 8<<10)); err != nil { // our certificate
+					t.Fatal(err)
+				}
+				conn.Write(c.last)
+				conn.(*net.TCPConn).CloseWrite()
+				io.Copy(io.Discard, conn)
+			}
+			waitFor(t, func() bool { return len(g.server.Untrusting()) == 1 })
+		})
+	}
+}
