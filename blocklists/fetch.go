@@ -175,6 +175,9 @@ func (f *Fetcher) fetch(ctx context.Context, d Download, w io.Writer) (Downloade
 	got.Size, err = io.Copy(io.MultiWriter(w, sum), body)
 	watched()
 	got.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	if err == nil {
+		err = ctx.Err() // a server that is hung up on may end what it sent as if that were all
+	}
 	return got, causeOf(ctx, err)
 }
 
