@@ -59,7 +59,7 @@ type sockaddr = unix.RawSockaddrInet6
 func (s *Server) newBatch(p *port) *batch {
 	b := &batch{
 		port: p, recorded: make([]*job, 0, batchSize), answers: make([]*job, 0, batchSize),
-		books: books{make([]policy.Event, 0, batchSize)}, stage: s.resolver.NewStage(),
+		books: books{make([]policy.Event, 0, batchSize)},
 	}
 	for i := range b.jobs {
 		b.fill(i, s.getJob())
@@ -105,6 +105,7 @@ func (b *batch) recvmmsg(fd uintptr) bool {
 // servePackets answers what comes in at one socket until reading is stopped.
 func (s *Server) servePackets(ctx context.Context, p *port) {
 	b := s.newBatch(p)
+	b.stage = s.resolver.NewStage()
 	for {
 		if err := p.raw.Read(b.receive); err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {

@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,58 +26,106 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"schoolgate/internal/testkit"
+	"schoolgate/audit"
+	"schoolgate/categories"
 	"schoolgate/policy"
 )
 
 // TestPeers is `make bench-dns`: this door beside dnsdist and unbound from Debian
 // with the same list, the same questions and the same load, in turns. It is run
 // by bench/bench-dns.sh, and skipped otherwise: it measures, it proves nothing.
+// Ours has the real category store and writes the real journal.
 func TestPeers(t *testing.T) {
 	if os.Getenv("SCHOOLGATE_BENCH_DNS") == "" {
 		t.Skip("SKIPPED: a measurement, see make bench-dns")
 	}
-	listed := 230_000
-	if n, err := strconv.Atoi(os.Getenv("SCHOOLGATE_BENCH_LISTED")); err == nil {
-		listed = n
-	}
-	cores := os.Getenv("SCHOOLGATE_BENCH_CORES") // of the server: "0", or "0,1" with the load on the same
-	if cores == "" {
-		cores = "0"
-	}
+	listed := setting("LISTED", 230_000)
 	dir := t.TempDir()
-	u := testkit.NewUpstream(t)
-	for i := range benchAllowed {
-		u.Add(t, fmt.Sprintf("www%d.allowed.example. 86400 IN A 203.0.113.1", i))
+	startOrigin(t)
+	store := buildStore(t, dir, listed)
+	peers := []peer{ours(store), dnsdist(t, dir, listed, "dnsdist", 25302, ""), dnsdist(t, dir, listed, "dnsdist+recvmmsg", 25304, "setUDPMultipleMessagesVectorSize(64)\n")}
+	if listed <= 1_000_000 { // it needs 2 GB for more
+		peers = append(peers, unbound(t, dir, listed))
 	}
-	queries := writeQueries(t, dir, listed)
-	peers := []peer{ours(listed, u.Addr), dnsdist(t, dir, u.Addr, listed), unbound(t, dir, u.Addr, listed)}
-	figures := map[string][]figure{}
-	for round := range 4 { // the first warms up
-		for _, p := range peers {
-			f := p.measure(t, queries, cores)
-			if round > 0 {
-				figures[p.name] = append(figures[p.name], f)
+	if only := os.Getenv("SCHOOLGATE_BENCH_PEER"); only != "" {
+		peers = slices.DeleteFunc(peers, func(p peer) bool { return p.name != only })
+	}
+	loads := []load{
+		{name: "warm", queries: writeQueries(t, dir, listed), warm: true},
+		{name: "misses", queries: writeMisses(t, dir)},
+		{name: "5000/s", warm: true, paced: true},
+	}
+	for _, l := range loads {
+		if only := os.Getenv("SCHOOLGATE_BENCH_LOAD"); only != "" && only != l.name {
+			continue
+		}
+		figures := map[string][]figure{}
+		for round := range setting("ROUNDS", 3) + 1 { // the first warms up
+			for _, p := range peers {
+				f := p.measure(t, l)
+				if round > 0 {
+					figures[p.name] = append(figures[p.name], f)
+				}
 			}
 		}
-	}
-	base := median(figures["dnsdist"])
-	for _, p := range peers {
-		m := median(figures[p.name])
-		t.Logf("%-10s %8.0f queries/s  %5.2f µs CPU a query  %5.0f MiB  %.2f x dnsdist", p.name, m.rate, m.cpu, m.memory, m.rate/base.rate)
+		base := median(figures["dnsdist"])
+		for _, p := range peers {
+			m := median(figures[p.name])
+			t.Logf("%-7s %-17s %8.0f queries/s  %5.2f µs CPU a query  %5.0f MiB  p50 %4.0f µs  p99 %5.0f µs  p99.9 %5.0f µs  %.2f x dnsdist",
+				l.name, p.name, m.rate, m.cpu, m.memory, m.p50, m.p99, m.p999, m.rate/base.rate)
+		}
 	}
 }
 
-const benchAllowed = 5000
+func setting(name string, value int) int {
+	if n, err := strconv.Atoi(os.Getenv("SCHOOLGATE_BENCH_" + name)); err == nil {
+		return n
+	}
+	return value
+}
 
-type figure struct{ rate, cpu, memory float64 }
+// benchCores are of the servers: "0", or "0,1" with the load on the same.
+func benchCores() string {
+	if cores := os.Getenv("SCHOOLGATE_BENCH_CORES"); cores != "" {
+		return cores
+	}
+	return "0"
+}
 
-func median(f []figure) figure {
-	if len(f) == 0 {
+// load is what the servers are asked.
+type load struct {
+	name, queries string
+	warm          bool // two seconds before the measurement
+	paced         bool // 5,000 a second by our own client, which measures the time of each
+}
+
+const (
+	benchAllowed = 5000
+	originAddr   = "127.0.0.1:25300"
+)
+
+type figure struct{ rate, cpu, memory, p50, p99, p999 float64 }
+
+// median of each figure by itself.
+func median(all []figure) (m figure) {
+	if len(all) == 0 {
 		return figure{rate: 1}
 	}
-	slices.SortFunc(f, func(a, b figure) int { return int(a.rate - b.rate) })
-	return f[len(f)/2]
+	of := func(field func(*figure) *float64) {
+		values := make([]float64, len(all))
+		for i := range all {
+			values[i] = *field(&all[i])
+		}
+		slices.Sort(values)
+		*field(&m) = values[len(values)/2]
+	}
+	of(func(f *figure) *float64 { return &f.rate })
+	of(func(f *figure) *float64 { return &f.cpu })
+	of(func(f *figure) *float64 { return &f.memory })
+	of(func(f *figure) *float64 { return &f.p50 })
+	of(func(f *figure) *float64 { return &f.p99 })
+	of(func(f *figure) *float64 { return &f.p999 })
+	return m
 }
 
 func listedName(i int) string { return fmt.Sprintf("host%d.listed%d.example", i, i%977) }
@@ -92,6 +142,15 @@ func writeQueries(t *testing.T, dir string, listed int) string {
 		}
 	}
 	return write(t, dir, "queries", b.String())
+}
+
+// writeMisses writes questions that nobody asks twice.
+func writeMisses(t *testing.T, dir string) string {
+	var b strings.Builder
+	for i := range 1_500_000 {
+		fmt.Fprintf(&b, "u%d.miss.example A\n", i)
+	}
+	return write(t, dir, "misses", b.String())
 }
 
 func write(t *testing.T, dir, name, text string) string {
@@ -111,14 +170,14 @@ type peer struct {
 	env  []string
 }
 
-func ours(listed int, upstream string) peer {
-	return peer{name: "schoolgate", port: 15301, argv: []string{os.Args[0], "-test.run=^TestServeForPeers$", "-test.timeout=0"},
-		env: []string{"SCHOOLGATE_BENCH_SERVE=" + strconv.Itoa(listed), "SCHOOLGATE_BENCH_UPSTREAM=" + upstream}}
+func ours(store string) peer {
+	return peer{name: "schoolgate", port: 25301, argv: []string{os.Args[0], "-test.run=^TestServeForPeers$", "-test.timeout=0"},
+		env: []string{"SCHOOLGATE_BENCH_STORE=" + store}}
 }
 
-func dnsdist(t *testing.T, dir, upstream string, listed int) peer {
+func dnsdist(t *testing.T, dir string, listed int, name string, port int, extra string) peer {
 	var b strings.Builder
-	fmt.Fprintf(&b, "setLocal('127.0.0.1:15302')\nnewServer({address='%s'})\nsetACL('127.0.0.0/8')\n", upstream)
+	fmt.Fprintf(&b, "%ssetLocal('127.0.0.1:%d')\nnewServer({address='%s', sockets=8})\nsetACL('127.0.0.0/8')\n", extra, port, originAddr)
 	b.WriteString("pc = newPacketCache(200000, {maxTTL=86400})\ngetPool(''):setCache(pc)\nlist = newSuffixMatchNode()\n")
 	fmt.Fprintf(&b, "for line in io.lines('%s') do list:add(newDNSName(line)) end\n", filepath.Join(dir, "listed"))
 	b.WriteString("addAction(SuffixMatchNodeRule(list), SpoofAction({'192.0.2.80'}))\n")
@@ -127,23 +186,24 @@ func dnsdist(t *testing.T, dir, upstream string, listed int) peer {
 		names.WriteString(listedName(i) + ".\n")
 	}
 	write(t, dir, "listed", names.String())
-	return peer{name: "dnsdist", port: 15302, argv: []string{"dnsdist", "--supervised", "--disable-syslog", "-C", write(t, dir, "dnsdist.conf", b.String())}}
+	return peer{name: name, port: port, argv: []string{"dnsdist", "--supervised", "--disable-syslog", "-C", write(t, dir, name+".conf", b.String())}}
 }
 
-func unbound(t *testing.T, dir, upstream string, listed int) peer {
-	host, port, _ := net.SplitHostPort(upstream)
+func unbound(t *testing.T, dir string, listed int) peer {
+	host, port, _ := net.SplitHostPort(originAddr)
 	var b strings.Builder
-	fmt.Fprintf(&b, "server:\n interface: 127.0.0.1@15303\n do-daemonize: no\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n directory: %q\n use-syslog: no\n module-config: iterator\n do-not-query-localhost: no\n num-threads: 1\n msg-cache-size: 64m\n rrset-cache-size: 128m\n access-control: 127.0.0.0/8 allow\n", dir)
+	fmt.Fprintf(&b, "server:\n interface: 127.0.0.1@25303\n do-daemonize: no\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n directory: %q\n use-syslog: no\n module-config: iterator\n do-not-query-localhost: no\n num-threads: 1\n msg-cache-size: 64m\n rrset-cache-size: 128m\n access-control: 127.0.0.0/8 allow\n", dir)
 	for i := range listed {
 		fmt.Fprintf(&b, " local-zone: \"%s\" redirect\n local-data: \"%s A 192.0.2.80\"\n", listedName(i), listedName(i))
 	}
 	fmt.Fprintf(&b, "forward-zone:\n name: \".\"\n forward-addr: %s@%s\n", host, port)
-	return peer{name: "unbound", port: 15303, argv: []string{"unbound", "-d", "-c", write(t, dir, "unbound.conf", b.String())}}
+	return peer{name: "unbound", port: 25303, argv: []string{"unbound", "-d", "-c", write(t, dir, "unbound.conf", b.String())}}
 }
 
 // measure starts the server, warms its cache and loads it.
-func (p peer) measure(t *testing.T, queries, cores string) figure {
+func (p peer) measure(t *testing.T, l load) figure {
 	t.Helper()
+	cores := benchCores()
 	cmd := exec.Command("taskset", append([]string{"-c", cores}, p.argv...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(strings.Count(cores, ",")+1))
@@ -151,24 +211,88 @@ func (p peer) measure(t *testing.T, queries, cores string) figure {
 		t.Skipf("SKIPPED: %s: %v (apt-get install dnsdist unbound dnsperf)", p.name, err)
 	}
 	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGKILL) // it holds nothing worth keeping
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if os.Getenv("SCHOOLGATE_BENCH_PROFILE") == "" {
+			_ = cmd.Process.Signal(syscall.SIGKILL) // it holds nothing worth keeping
+		}
 		_ = cmd.Wait()
 	}()
 	p.awaitAnswer(t)
-	load := func(seconds string) string {
-		out, err := exec.Command("taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), "dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(p.port),
-			"-d", queries, "-l", seconds, "-c", "8", "-q", "200").CombinedOutput()
-		if err != nil {
-			t.Skipf("SKIPPED: dnsperf: %v\n%s", err, out)
-		}
-		return string(out)
+	run := p.perf
+	if l.paced {
+		run = p.pace
 	}
-	load("2")
+	if l.warm {
+		run(t, l, 2)
+	}
 	before := cpuTime(t, cmd.Process.Pid)
-	out := load("4")
+	f, done := run(t, l, 4)
 	used := cpuTime(t, cmd.Process.Pid) - before
-	done := number(t, out, `Queries completed:\s+([0-9]+)`)
-	return figure{rate: number(t, out, `Queries per second:\s+([0-9.]+)`), cpu: used.Seconds() * 1e6 / done, memory: resident(t, cmd.Process.Pid)}
+	f.cpu, f.memory = used.Seconds()*1e6/done, resident(t, cmd.Process.Pid)
+	return f
+}
+
+func lastCore() string { return strconv.Itoa(runtime.NumCPU() - 1) }
+
+// perf is dnsperf, as fast as it goes.
+func (p peer) perf(t *testing.T, l load, seconds int) (f figure, done float64) {
+	t.Helper()
+	b, err := exec.Command("taskset", "-c", lastCore(), "dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(p.port),
+		"-d", l.queries, "-l", strconv.Itoa(seconds), "-c", "8", "-q", "200").CombinedOutput()
+	out := string(b)
+	if err != nil {
+		t.Skipf("SKIPPED: dnsperf: %v\n%s", err, out)
+	}
+	return figure{rate: number(t, out, `Queries per second:\s+([0-9.]+)`)}, number(t, out, `Queries completed:\s+([0-9]+)`)
+}
+
+// pace asks 5,000 questions a second for warm names, whatever the answers do, and
+// measures how long each takes.
+func (p peer) pace(t *testing.T, _ load, seconds int) (f figure, done float64) {
+	t.Helper()
+	conn, err := net.Dial("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var sent [1 << 16]atomic.Int64
+	var took []float64
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			if n >= headerLen {
+				took = append(took, float64(time.Now().UnixNano()-sent[binary.BigEndian.Uint16(buf)].Load())/1000)
+			}
+		}
+	})
+	pkt, err := question("www1.allowed.example", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for i := range 5000 * seconds {
+		due := start.Add(time.Duration(i) * 200 * time.Microsecond)
+		for time.Now().Before(due) { // a sleep would come back late
+			runtime.Gosched()
+		}
+		binary.BigEndian.PutUint16(pkt, uint16(i))
+		sent[uint16(i)].Store(time.Now().UnixNano())
+		if _, err := conn.Write(pkt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elapsed := time.Since(start)
+	time.Sleep(100 * time.Millisecond) // the last answers
+	_ = conn.Close()
+	reader.Wait()
+	slices.Sort(took)
+	at := func(q float64) float64 { return took[int(q*float64(len(took)-1))] }
+	return figure{rate: float64(len(took)) / elapsed.Seconds(), p50: at(0.5), p99: at(0.99), p999: at(0.999)}, float64(len(took))
 }
 
 func (p peer) awaitAnswer(t *testing.T) {
@@ -224,18 +348,23 @@ func resident(t *testing.T, pid int) float64 {
 	return number(t, string(b), `VmRSS:\s+([0-9]+)`) / 1024
 }
 
-// TestServeForPeers is the child that serves for TestPeers, with a list as large
-// and every event written to a file before its answer leaves.
+// TestServeForPeers is the child that serves for TestPeers, from a compiled store
+// and with the journal on.
 func TestServeForPeers(t *testing.T) {
-	listed, err := strconv.Atoi(os.Getenv("SCHOOLGATE_BENCH_SERVE"))
-	if err != nil {
+	path := os.Getenv("SCHOOLGATE_BENCH_STORE")
+	if path == "" {
 		t.Skip("SKIPPED: the child of TestPeers")
 	}
-	sink := newFileSink(t)
-	lists := benchLists{listed: make(map[string]struct{}, listed)}
-	for i := range listed {
-		lists.listed[listedName(i)] = struct{}{}
+	store, err := categories.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer store.Close()
+	journal, err := audit.Open(filepath.Join(t.TempDir(), "journal"), audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
 	spec := policy.Spec{Version: "bench", Profiles: []policy.Profile{{
 		Name: "ks2", Band: policy.KS2, Uncategorised: policy.Allow,
 		Categories: []policy.CategoryRule{{Category: policy.Gambling, Verdict: policy.Block, Rule: policy.Pos{File: "policy.yaml", Line: 7}}},
@@ -245,20 +374,105 @@ func TestServeForPeers(t *testing.T) {
 		t.Fatal(problems)
 	}
 	var engine policy.Engine
-	engine.Swap(&policy.Snapshot{Policy: compiled, Lists: lists, Clients: lists, StoreVersion: 1})
+	engine.Swap(&policy.Snapshot{Policy: compiled, Lists: store, Clients: benchLists{}, StoreVersion: 1})
 	s, err := New(Config{
-		Listen: []string{"127.0.0.1:15301"}, Decider: &engine, Sink: sink, Upstreams: []string{os.Getenv("SCHOOLGATE_BENCH_UPSTREAM")},
-		Sinkhole: []netip.Addr{netip.MustParseAddr("192.0.2.80")}, Rate: -1, Metrics: prometheus.NewRegistry(),
+		Listen: []string{"127.0.0.1:25301"}, Decider: &engine, Sink: journal, Upstreams: []string{originAddr},
+		Sinkhole: []netip.Addr{netip.MustParseAddr("192.0.2.80")}, Rate: -1, MaxPerGuest: 4096, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // so that it can be profiled
 	defer stop()
+	if name := os.Getenv("SCHOOLGATE_BENCH_PROFILE"); name != "" {
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			t.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := s.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// buildStore compiles the list as `schoolgate lists build` would.
+func buildStore(t *testing.T, dir string, listed int) string {
+	t.Helper()
+	path := filepath.Join(dir, "store.db")
+	b, err := categories.Create(path, categories.BuildOptions{Version: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := b.Source(categories.Source{Name: "bench", Weight: 1, Curated: true})
+	for i := range listed {
+		h, err := policy.ParseHost(listedName(i))
+		if err == nil {
+			err = b.Add(source, categories.Entry{Host: h, Category: policy.Gambling})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startOrigin starts the resolver behind all of them: it answers any question for
+// an address, in a process of its own beside the load.
+func startOrigin(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("taskset", "-c", lastCore(), os.Args[0], "-test.run=^TestOriginForPeers$", "-test.timeout=0")
+	cmd.Env = append(os.Environ(), "SCHOOLGATE_BENCH_ORIGIN=1", "GOMAXPROCS=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	peer{name: "origin", port: 25300}.awaitAnswer(t)
+}
+
+// TestOriginForPeers is that resolver.
+func TestOriginForPeers(t *testing.T) {
+	if os.Getenv("SCHOOLGATE_BENCH_ORIGIN") == "" {
+		t.Skip("SKIPPED: the child of TestPeers")
+	}
+	p, err := listenPackets(originAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{}
+	s.jobs.New = func() any { return newJob() }
+	b := s.newBatch(p.ports[0])
+	for p.ports[0].raw.Read(b.receive) == nil {
+		b.answers = b.answers[:0]
+		for i := range b.received {
+			j := b.jobs[i]
+			j.pkt, j.nameLen = j.pkt[:b.in[i].length], b.in[i].Namelen
+			if j.q.read(j.pkt) == readQuery {
+				j.msg.begin(j.buf, &j.q)
+				j.msg.address(originAddress, 86400)
+				j.buf = j.msg.finish(&j.q, maxUDPSize)
+				b.answers = append(b.answers, j)
+			}
+		}
+		s.sendAll(b.port, b.answers, &b.out)
+		for i := range b.received {
+			b.jobs[i].pkt = b.jobs[i].pkt[:maxPacket]
+			b.rearm(i)
+		}
+	}
+}
+
+var originAddress = netip.MustParseAddr("203.0.113.1")
 
 // benchLists stands for the category store: a set of names, parents included.
 type benchLists struct{ listed map[string]struct{} }
@@ -273,45 +487,3 @@ func (l benchLists) Classify(h policy.Host, _ string) policy.Facts {
 }
 
 func (l benchLists) Identify(a netip.Addr) policy.Client { return policy.Client{Addr: a} }
-
-// fileSink writes a frame of each event's main fields, a write a batch.
-type fileSink struct {
-	mu  sync.Mutex
-	out *os.File
-	buf []byte
-	n   uint64
-}
-
-func newFileSink(t *testing.T) *fileSink {
-	f, err := os.Create(filepath.Join(t.TempDir(), "journal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	return &fileSink{out: f}
-}
-
-func (s *fileSink) Record(e *policy.Event) error { return s.RecordBatch([]policy.Event{*e}) }
-
-func (s *fileSink) RecordBatch(events []policy.Event) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
-	for i := range events {
-		e := &events[i]
-		s.n++
-		s.buf = binary.LittleEndian.AppendUint64(s.buf, s.n)
-		s.buf = binary.LittleEndian.AppendUint64(s.buf, uint64(e.Time.UnixNano()))
-		for _, f := range []string{e.Client, e.Profile, e.Host, e.Method, e.Rule} {
-			s.buf = append(append(s.buf, byte(len(f))), f...)
-		}
-		s.buf = append(s.buf, byte(e.Verdict), byte(e.Reason), byte(e.Category), byte(e.Status))
-	}
-	if s.n%(1<<20) < uint64(len(events)) { // a segment is full
-		if _, err := s.out.Seek(0, 0); err != nil {
-			return err
-		}
-	}
-	_, err := s.out.Write(s.buf)
-	return err
-}
