@@ -192,6 +192,9 @@ func (s *Supply) nextVersion() (uint64, error) {
 
 // publish puts a candidate in force and has the running box take it up.
 func (s *Supply) publish(ctx context.Context, c candidate, in inputs) (string, error) {
+	if err := s.keepsFloor(c); err != nil {
+		return "", err
+	}
 	path := s.dir.Path(c.version)
 	s.step("write what it is built of")
 	if err := writeJSON(manifestOf(path), in); err != nil {
@@ -237,7 +240,9 @@ func (s *Supply) judge(ctx context.Context, path string) (gateReport, error) {
 	if err != nil {
 		return gateReport{}, fmt.Errorf("update gate: %w", err)
 	}
-	return g.judge(now, before, next), nil
+	report := g.judge(now, before, next)
+	report.Reasons = append(report.Reasons, lost(before, next)...)
+	return report, nil
 }
 
 // inForce is the store that a candidate is compared with.

@@ -1,0 +1,79 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"schoolgate/categories"
+	"schoolgate/policy"
+)
+
+// A version may go wrong by what it lacks as well as by what it lists: a feed file
+// with a line too few, a local file cut short, a feed that was emptied.
+
+// keptShare is how much of the names in force a new version must still have, in a
+// hundred, before a person is asked. Public lists drop names every day, though
+// never half of them.
+const keptShare = 50
+
+// fewNames may be lost without a question, whatever share they are.
+const fewNames = 100
+
+// losses says why a version is held back for what it lacks, or nothing.
+func losses(before, after categories.Info) []string {
+	if was, is := before.Names+before.URLs, after.Names+after.URLs; was-is >= fewNames && 100*is < keptShare*was {
+		return []string{fmt.Sprintf("it has %d names where the lists in force have %d", is, was)}
+	}
+	return nil
+}
+
+// floorHolds refuses a version without a mandatory list that the one in force
+// holds. No person can release it: nobody may switch those lists off.
+func floorHolds(before, after categories.Info) error {
+	var errs []error
+	for _, c := range slices.Sorted(maps.Keys(before.Mandatory)) {
+		if before.Mandatory[c] > 0 && after.Mandatory[c] == 0 {
+			errs = append(errs, fmt.Errorf("it has no mandatory list of %s, and the lists in force have one: "+
+				"name its feed in the feed file", c))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keepsFloor compares a candidate with the lists in force.
+func (s *Supply) keepsFloor(c candidate) error {
+	before, err := s.inForce()
+	if err != nil {
+		return err
+	}
+	store, ok := realLists(before)
+	if !ok {
+		return nil
+	}
+	next, err := categories.Open(c.path, s.key)
+	if err != nil {
+		return err
+	}
+	defer next.Close()
+	if err := floorHolds(store.Info(), next.Info()); err != nil {
+		return fmt.Errorf("store %d is not put in force: %w", c.version, err)
+	}
+	return nil
+}
+
+// lost is [losses] against whatever is in force.
+func lost(before policy.Classifier, after *categories.Store) []string {
+	if store, ok := realLists(before); ok {
+		return losses(store.Info(), after.Info())
+	}
+	return nil
+}
+
+// realLists is the store in force if it is one that can be lost by: the starter
+// lists protect nobody, and their mandatory entries are invented.
+func realLists(inForce policy.Classifier) (*categories.Store, bool) {
+	store, ok := inForce.(*categories.Store)
+	return store, ok && !starterOnly(store.Info())
+}

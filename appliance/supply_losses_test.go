@@ -1,0 +1,62 @@
+package appliance
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"schoolgate/policy"
+)
+
+const localFeeds = `feeds:
+  - {name: bets, path: bets.txt, format: domains, category: gambling, kind: public, weight: 1, licence: test}
+`
+
+const localFloor = `  - {name: floor, path: floor.txt, format: urls, category: child_abuse, kind: mandatory, licence: test}
+`
+
+// localBox is a box whose feeds are files beside its configuration.
+func localBox(t *testing.T, feeds string) (*supplyBox, func(file, text string)) {
+	b := newSupplyBox(t, feeds)
+	write := func(file, text string) { b.write(filepath.Join(filepath.Dir(b.cfg.Box.File), file), text) }
+	write("bets.txt", names("bet", 200))
+	write("floor.txt", names("bad", 20))
+	return b, write
+}
+
+func (b *supplyBox) build() (Settled, error) {
+	b.Helper()
+	return b.open().Build(b.Context(), nil, nil)
+}
+
+// Nobody switches a mandatory list off by leaving it out of the feed file.
+func TestBuildWithoutAMandatoryListIsRefused(t *testing.T) { // R1, R2, S2
+	b, write := localBox(t, localFeeds+localFloor)
+	if _, err := b.build(); err != nil {
+		t.Fatal(err)
+	}
+	write("feeds.yaml", localFeeds)
+	if done, err := b.build(); err == nil || !strings.Contains(err.Error(), "no mandatory list of child_abuse") {
+		t.Errorf("Build without the mandatory list = %q, %v, want a refusal that names it", done.Said, err)
+	}
+	b.listed("bad-3.example", policy.ChildAbuse)
+}
+
+// A list cut short on its way waits for a person.
+func TestBuildOfHalfTheNamesIsHeldBack(t *testing.T) { // T16, F8
+	b, write := localBox(t, localFeeds+localFloor)
+	if _, err := b.build(); err != nil {
+		t.Fatal(err)
+	}
+	write("bets.txt", names("bet", 30))
+	done, err := b.build()
+	if err != nil || done.Held == nil || !strings.Contains(done.Said, "it has 30 names where the lists in force have 200") {
+		t.Errorf("Build of fewer names = %q, %v, want it held back", done.Said, err)
+	}
+	b.listed("bet-150.example", policy.Gambling)
+	write("bets.txt", names("bet", 150))
+	if done, err := b.build(); err != nil || done.Held != nil {
+		t.Errorf("Build of a few names fewer = %q, %v, want it in force", done.Said, err)
+	}
+	b.unlisted("bet-180.example")
+}
