@@ -192,6 +192,9 @@ func readIPv6(raw string) (h Host, trouble string) {
 // nat64 is where a network without IPv4 keeps it (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
+// AddrHost is the host at an address, as ParseHost reads it.
+func AddrHost(addr netip.Addr) Host { return hostOf(addr.WithZone("")) }
+
 // hostOf is the host at an address. An IPv4 address inside an IPv6 one reaches
 // the same machine, so it is the same host.
 func hostOf(addr netip.Addr) Host {
