@@ -31,6 +31,7 @@ const (
 	findingUnseen      = "unseen"        // should have been looked into and could not be
 	findingNotBelieved = "not_believed"  // the client refuses the school's certificate
 	findingCertificate = "certificate"   // the origin's certificate would be refused by a browser
+	findingNested      = "nested"        // the address fetches another one, which is refused
 	findingDoH         = "doh"           // a DNS question in HTTP clothes
 	findingRevoked     = "revoked"       // an open tunnel, closed as its verdict changed
 )
@@ -93,6 +94,9 @@ func (s *Server) conclude(t *target, o *outcome, status int) {
 // for what the door refuses, so that the record says what the host is.
 func (s *Server) decide(t *target) policy.Ruling {
 	r := s.unsettled(t, s.decider.Decide(t.Request))
+	if r.Verdict == policy.Allow && !r.Shielded {
+		r = s.throughTo(t, r)
+	}
 	if r.Verdict != policy.Allow {
 		return r
 	}
