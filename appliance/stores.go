@@ -110,6 +110,9 @@ func Rollback(ctx context.Context, cfg *configs.Config, version uint64) (string,
 	if !slices.Contains(versions, version) {
 		return "", fmt.Errorf("category store: there is no version %d; kept are %v", version, versions)
 	}
+	if err := mayGoBack(cfg, dir, key, version); err != nil {
+		return "", err
+	}
 	if err := noteGoingBack(cfg.Box.Lists.Store, dir); err != nil {
 		return "", fmt.Errorf("category store: %w", err)
 	}

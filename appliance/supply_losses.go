@@ -57,7 +57,7 @@ func (s *Supply) keepsFloor(c candidate) error {
 		return err
 	}
 	defer next.Close()
-	if err := floorHolds(store.Info(), next.Info()); err != nil {
+	if err := keepsMandatory(s.cfg.Box.Lists.Store, store.Info(), next.Info()); err != nil {
 		return fmt.Errorf("store %d is not put in force: %w", c.version, err)
 	}
 	return nil

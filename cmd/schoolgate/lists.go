@@ -28,6 +28,11 @@ type listsBuildCmd struct {
 	Feeds   string `help:"Feed file (default: lists.feeds of the configuration, else the starter lists)." placeholder:"FILE"`
 	Out     string `help:"Store file to write (default: the next version of the box's own store, which is then put in force)." placeholder:"STORE"`
 	Refused string `help:"Write every refused line to this file." placeholder:"FILE"`
+
+	RemoveMandatory string `help:"Take this mandatory list out of the lists in force; needs --by, --by2 and --reason, and stays red." placeholder:"FEED"`
+	By              string `help:"Who removes it." placeholder:"NAME"`
+	By2             string `name:"by2" help:"The second person who removes it." placeholder:"NAME"`
+	Reason          string `help:"Why." placeholder:"TEXT"`
 }
 
 // Run builds a store. A feed that is refused leaves everything as it was.
@@ -38,6 +43,9 @@ func (c *listsBuildCmd) Run(s *session) (err error) {
 	}
 	feeds, err := c.feeds(s, cfg.Box.Lists.Feeds)
 	if err != nil {
+		return err
+	}
+	if err := c.ceremony(cfg, feeds); err != nil {
 		return err
 	}
 	var refused io.Writer
@@ -123,6 +131,12 @@ func (c *listsStatusCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
+	if c.Store == "" {
+		removed, err := appliance.RemovedMandatory(cfg, store.Info())
+		if err := printRemoved(s, removed, err); err != nil {
+			return err
+		}
+	}
 	if err := appliance.PrintStatus(s.stdout, store.Info(), time.Now()); err != nil || c.Store != "" {
 		return err
 	}

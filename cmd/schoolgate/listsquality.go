@@ -4,11 +4,13 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"schoolgate/appliance"
 	"schoolgate/blocklists"
+	"schoolgate/configs"
 )
 
 type listsAuditCmd struct {
@@ -78,6 +80,15 @@ func (c *listsCoverageCmd) Run(s *session) error {
 	}
 	defer done()
 	coverage := appliance.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
+	if c.Store == "" {
+		removed, err := appliance.RemovedMandatory(cfg, store.Info())
+		if err != nil {
+			return err
+		}
+		for _, r := range removed {
+			coverage.Removed = append(coverage.Removed, r.String())
+		}
+	}
 	rows := make([][]string, len(coverage.Rows))
 	for i, r := range coverage.Rows {
 		rows[i] = r.Cells()
@@ -100,4 +111,28 @@ func printTable(w io.Writer, format string, table printable, columns []string, r
 		return errors.Join(out.Write(columns), out.WriteAll(rows))
 	}
 	return table.Print(w)
+}
+
+// ceremony writes down that two people take a mandatory list out (I5).
+func (c *listsBuildCmd) ceremony(cfg *configs.Config, feeds []blocklists.Feed) error {
+	if c.RemoveMandatory == "" {
+		if c.By+c.By2+c.Reason != "" {
+			return errors.New("--by, --by2 and --reason belong to --remove-mandatory")
+		}
+		return nil
+	}
+	if c.Out != "" {
+		return errors.New("--remove-mandatory is about the box's own lists, and --out builds a file")
+	}
+	return appliance.RemoveMandatory(cfg, feeds, appliance.Ceremony{Feed: c.RemoveMandatory, By: c.By, By2: c.By2, Reason: c.Reason})
+}
+
+// printRemoved names the mandatory lists that are gone, first of all.
+func printRemoved(s *session, removed []appliance.Ceremony, err error) error {
+	for _, r := range removed {
+		if _, err := fmt.Fprintf(s.stdout, "RED: %s\n", r); err != nil {
+			return err
+		}
+	}
+	return err
 }
