@@ -6,7 +6,7 @@ BIN     := bin/schoolgate
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BENCH   ?= .
 
-.PHONY: run build test check unit fuzz bench bench-dns deps clean FORCE
+.PHONY: run build test check unit lab fuzz bench bench-dns deps clean FORCE
 
 ## run: build the appliance and start it on loopback with the sample school
 run: build
@@ -40,6 +40,10 @@ unit: build
 ## deps: Debian packages that tests need, installed when root
 deps:
 	@deploy/test-deps
+
+## lab: a school in network namespaces, and every way round the filter tried in it (root)
+lab: deps
+	$(GO) test -count=1 -v -timeout 5m ./internal/testkit/lab
 
 ## fuzz: every fuzz target for a short while
 fuzz:

@@ -307,11 +307,11 @@ func onlyWhatIsAllowed(t *testing.T, h *Host, v6 bool) {
 	if got := h.Probe("tcp", At(hostMail, v6, 993)); got != want {
 		t.Errorf("the mail server that staff may use = %s, want %s", got, want)
 	}
-	for _, port := range []int{25, 143, 994} {
+	together([]int{25, 143, 994}, func(port int) {
 		if got := h.Probe("tcp", At(hostMail, v6, port)); got != "silent" {
 			t.Errorf("another port of it, %d = %s, want silence", port, got)
 		}
-	}
+	})
 }
 
 func networksApart(t *testing.T, h *Host, v6 bool) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,6 +86,7 @@ func newGateway(l *Lab, n *namespace) *Gateway {
 	g := &Gateway{namespace: n, Dir: l.t.TempDir()}
 	g.Config = filepath.Join(g.Dir, "schoolgate.yaml")
 	g.binary = filepath.Join(g.Dir, "schoolgate")
+	g.handOver()
 	g.write("schoolgate.yaml", config)
 	g.write("policy.yaml", schoolPolicy)
 	g.write("doh.txt", Address(hostDoH, false)+"\n"+Address(hostDoH, true)+"\n")
@@ -99,9 +102,18 @@ func newGateway(l *Lab, n *namespace) *Gateway {
 	return g
 }
 
+// handOver gives the folder to the user that the doors run as.
+func (g *Gateway) handOver() {
+	g.t.Helper()
+	uid, err := strconv.Atoi(nobody)
+	if err := errors.Join(err, os.Chown(g.Dir, uid, uid), os.Chmod(filepath.Dir(g.Dir), 0o711)); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 func (g *Gateway) write(name, text string) {
 	g.t.Helper()
-	if err := os.WriteFile(filepath.Join(g.Dir, name), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(g.Dir, name), []byte(text), 0o644); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -110,7 +122,8 @@ func (g *Gateway) write(name, text string) {
 func (g *Gateway) Schoolgate(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := g.command(ctx, g.binary, append(args, "--config", g.Config)...).CombinedOutput()
+	program := slices.Concat(firewallPrivileges, []string{g.binary}, args, []string{"--config", g.Config})
+	out, err := g.command(ctx, "setpriv", program...).CombinedOutput()
 	return string(out), err
 }
 
@@ -133,7 +146,7 @@ func (g *Gateway) Open() {
 // Start starts the appliance and waits until it is ready.
 func (g *Gateway) Start() {
 	g.t.Helper()
-	g.process = g.command(context.Background(), g.binary, "serve", "--config", g.Config)
+	g.process = g.command(context.Background(), "setpriv", append(unprivileged, g.binary, "serve", "--config", g.Config)...)
 	g.process.Stdout, g.process.Stderr = &g.log, &g.log
 	if err := g.process.Start(); err != nil {
 		g.t.Fatal(err)
@@ -144,6 +157,18 @@ func (g *Gateway) Start() {
 		g.t.Fatalf("the appliance is not ready: %v\n%s", err, g.log.String())
 	}
 }
+
+// unprivileged is what deploy/systemd/schoolgate.service gives the doors: a user of
+// their own and the ports below 1024.
+var unprivileged = []string{
+	"--reuid=" + nobody, "--regid=" + nobody, "--clear-groups", "--no-new-privs",
+	"--bounding-set=-all,+net_bind_service", "--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service",
+}
+
+const nobody = "65534"
+
+// firewallPrivileges are those of deploy/systemd/schoolgate-firewall.service.
+var firewallPrivileges = []string{"--no-new-privs", "--bounding-set=-all,+net_admin,+sys_admin,+dac_read_search"}
 
 // Kill ends the appliance as a crash would.
 func (g *Gateway) Kill() {

@@ -45,7 +45,7 @@ func need(t testing.TB) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: the lab makes network namespaces, which needs root")
 	}
-	for _, tool := range []string{"ip", "nft", "go"} {
+	for _, tool := range []string{"ip", "nft", "setpriv", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("SKIPPED: the lab needs %s (deploy/test-deps installs iproute2 and nftables)", tool)
 		}
