@@ -13,6 +13,7 @@ import (
 
 	"schoolgate/blockpage"
 	"schoolgate/configs"
+	"schoolgate/dnsfilter"
 	"schoolgate/policy"
 	"schoolgate/proxy"
 	"schoolgate/proxy/inspect"
@@ -34,8 +35,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	if cfg.Inspection, err = a.inspection(); err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
-	// The DNS door remembers what it answered, where it was built to.
-	cfg.Names, _ = any(a.dns).(proxy.Names)
+	cfg.Names = a.dns
 	a.proxy, err = proxy.New(cfg)
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
@@ -92,6 +92,28 @@ func (a *Appliance) authorities() ([]*inspect.Authority, error) {
 		_, err = inspect.Signer(all, time.Now())
 	}
 	return all, err
+}
+
+// nameDecider is who decides for the DNS door. Where the gateway brings every
+// connection to the web door, a host with a few listed pages is answered, so that
+// the web door can tell its pages apart; elsewhere it stays refused (I3).
+func (a *Appliance) nameDecider() dnsfilter.Decider {
+	box := a.box()
+	if !box.Inspect.Enabled || len(box.Proxy.Transparent.TLS) == 0 || len(box.Proxy.Transparent.HTTP) == 0 {
+		return &a.engine
+	}
+	return settling{a}
+}
+
+type settling struct{ box *Appliance }
+
+// Decide asks the policy, and the web door for what only it can settle.
+func (s settling) Decide(q policy.Request) policy.Ruling {
+	r := s.box.engine.Decide(q)
+	if !r.Overblock() {
+		return r
+	}
+	return s.box.proxy.Settles(q, r)
 }
 
 // inspectCheck says how looking into HTTPS stands. An authority that cannot be

@@ -113,6 +113,18 @@ func (s *Server) unsettled(t *target, r policy.Ruling) policy.Ruling {
 	return r
 }
 
+// Settles is the ruling that a door which sees only names is to act on, where all
+// connections of its clients come to this one: a host refused only for pages
+// nobody could see is let through to be seen here (I3).
+func (s *Server) Settles(q policy.Request, r policy.Ruling) policy.Ruling {
+	t := target{Request: q}
+	t.Door = policy.DoorTLS
+	if !r.Overblock() {
+		return r
+	}
+	return s.unsettled(&t, r)
+}
+
 // look is how a tunnel that was decided on is carried.
 func (s *Server) look(t *target, o *outcome) sight {
 	switch {

@@ -30,10 +30,10 @@ import (
 // client that trusts the school.
 type glass struct {
 	*box
-	origin *httptest.Server
-	port   string
-	school *x509.CertPool // what a school device trusts
-	never  []policy.Host
+	origin      *httptest.Server
+	port        string
+	school      *x509.CertPool // what a school device trusts
+	authorities []*inspect.Authority
 }
 
 // insideRuling is an allowance for a host whose inside is to be seen.
@@ -54,6 +54,7 @@ func newGlass(t testing.TB, h http.HandlerFunc, change func(*Config)) *glass {
 		t.Fatal(err)
 	}
 	g.school.AddCert(a.Certificate)
+	g.authorities = []*inspect.Authority{a}
 	g.box = newBox(t, func(c *Config) {
 		leaves, err := inspect.NewLeaves([]*inspect.Authority{a})
 		if err != nil {
@@ -335,7 +336,17 @@ func TestTwoStages(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
+	asked := policy.Request{Door: policy.DoorDNS, Client: netip.MustParseAddr("127.0.0.1"), Host: hosts("open.test")[0]}
+	if r := g.server.Settles(asked, unsettled); r.Verdict != policy.Allow || r.Severity != 0 {
+		t.Errorf("the DNS door would refuse what is seen here: %+v", r)
+	}
+	if r := g.server.Settles(asked, listed); r.Verdict != policy.Block {
+		t.Errorf("the DNS door would let a listed host through: %+v", r)
+	}
 	g.server.inspector.trust.Refused(netip.MustParseAddr("127.0.0.1"), hosts("open.test")[0], true, time.Now())
+	if r := g.server.Settles(asked, unsettled); r.Verdict != policy.Block {
+		t.Errorf("the DNS door would let through what cannot be seen: %+v", r)
+	}
 	if _, err := g.device(g.school, true).Get(g.url("open.test", "/sibling")); err == nil {
 		t.Error("a client that cannot be seen was let through")
 	}

@@ -85,7 +85,7 @@ func mayCarry(host, path string) bool {
 	if len(path) < 5 {
 		return false
 	}
-	if strings.Contains(path, "%") || strings.Contains(path, "ttp") || strings.Contains(path, "TTP") || strings.Contains(path, "aHR0") {
+	if strings.Contains(path, "%") || strings.Contains(path, ":/") || strings.Contains(path, "aHR0") {
 		return true
 	}
 	for _, c := range carriers {
