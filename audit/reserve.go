@@ -19,6 +19,7 @@ func (j *Journal) reserve() {
 		return
 	}
 	if free, err := freeBytes(j.dir); err != nil || free < 2*uint64(j.opts.Reserve) {
+		j.log.Warn("no reserve for a full disk", "free", free, "err", err)
 		return
 	}
 	if err := j.disk.Allocate(name, j.opts.Reserve); err != nil {

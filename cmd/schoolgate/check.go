@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,8 +25,9 @@ type checkCmd struct {
 	Inputs []string `arg:"" name:"HOST|URL" help:"Hosts or URLs; - reads one a line from standard input."`
 }
 
-// maxCheckLine bounds one line of standard input, in bytes.
-const maxCheckLine = 64 << 10
+// maxCheckLine bounds what is kept of one line of standard input, in bytes. It is
+// longer than any address that is read.
+const maxCheckLine = 16 << 10
 
 // Run answers each input for each profile asked for.
 func (c *checkCmd) Run(s *session) error {
@@ -52,7 +54,7 @@ func (c *checkCmd) Run(s *session) error {
 	}
 	for input, err := range c.inputs(s.stdin) {
 		if err != nil {
-			return err
+			return errors.Join(err, out.flush()) // what was answered is not lost
 		}
 		for _, a := range asker(input) {
 			if err := out.write(a); err != nil {
@@ -73,18 +75,31 @@ func (c *checkCmd) inputs(stdin io.Reader) func(yield func(string, error) bool) 
 				}
 				continue
 			}
-			lines := bufio.NewScanner(stdin)
-			lines.Buffer(nil, maxCheckLine)
-			for lines.Scan() {
-				line := strings.TrimSpace(lines.Text())
-				if line != "" && !yield(line, nil) {
-					return
-				}
-			}
-			if err := lines.Err(); err != nil {
-				yield("", fmt.Errorf("standard input: %w (a line may have %d bytes)", err, maxCheckLine))
+			if !stdinLines(stdin, yield) {
 				return
 			}
+		}
+	}
+}
+
+// stdinLines yields the lines that hold something. Of an over-long one it yields
+// the beginning, which is refused as too long to be an address, and goes on.
+func stdinLines(stdin io.Reader, yield func(string, error) bool) bool {
+	lines := bufio.NewReaderSize(stdin, maxCheckLine)
+	for {
+		part, more, err := lines.ReadLine()
+		line := strings.TrimSpace(string(part))
+		for more && err == nil {
+			_, more, err = lines.ReadLine()
+		}
+		if line != "" && !yield(line, nil) {
+			return false
+		}
+		if errors.Is(err, io.EOF) {
+			return true
+		}
+		if err != nil {
+			return yield("", fmt.Errorf("standard input: %w", err))
 		}
 	}
 }
