@@ -10,6 +10,7 @@ type question struct {
 	group   string
 	profile *Profile
 	written written
+	narrow  bool // the rule that decided is for pages, and the page was not seen
 }
 
 // written says of which kinds there are rules for a host or its parents, so that
@@ -62,6 +63,7 @@ func (p *Policy) decide(q *question) Decision {
 		}
 		d.Inspect = !d.Shielded && q.Path == "" && (q.facts.Paths || q.facts.MandatoryPaths != Uncategorised)
 	}
+	d.Inspect = d.Inspect || q.narrow
 	d.Severity = p.severity(q, &d)
 	return d
 }
@@ -169,6 +171,7 @@ func (p *Policy) pass(q *question, d *Decision) bool {
 		return false
 	}
 	d.Verdict, d.Reason, d.Rule, d.Note = r.Verdict, ReasonPass, r.Rule, r.Note
+	q.narrow = q.Path == "" && r.Path != ""
 	return true
 }
 
@@ -178,6 +181,7 @@ func (p *Policy) exception(q *question, d *Decision) bool {
 		return false
 	}
 	d.Verdict, d.Reason, d.Rule, d.Note = r.Verdict, ReasonException, r.Rule, r.Note
+	q.narrow = q.Path == "" && r.Path != ""
 	if d.Verdict != Allow {
 		d.Category = q.facts.Categories.First()
 	}
@@ -189,6 +193,7 @@ func (p *Policy) exception(q *question, d *Decision) bool {
 func (p *Policy) approved(q *question, d *Decision) bool {
 	if r := q.findApproved(); r != nil {
 		d.Verdict, d.Reason, d.Rule, d.Note = Allow, ReasonApproved, r.Rule, r.Note
+		q.narrow = q.Path == "" && r.Path != ""
 		return true
 	}
 	if !q.profile.ApprovedOnly {

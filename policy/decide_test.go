@@ -142,6 +142,9 @@ func TestInspect(t *testing.T) {
 		{"pages on any list", "learn.example", true},
 		{"the page is known", "learn.example/a", false},
 		{"a help-line is never looked into", "help.example", false},
+		{"the school's own rule for pages, taken for the host", "school.example", true},
+		{"the same, with the page known", "school.example/games/1", false},
+		{"the school's own rule for a whole host", "shut.example", false},
 		{"no pages on lists", "news.example", false},
 		{"the whole host is on a mandatory list", "illegal.example", false},
 	} {

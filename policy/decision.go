@@ -151,13 +151,18 @@ type Decision struct {
 	Profile  *Profile // the settings it was decided under; nil if none could be found
 	Note     string   // the school's own reason, from an exception or pass
 	Safe     Host     // reach this host instead: its safety mode; zero for none
-	Inspect  bool     // the host has path-level entries and the path was not seen: only the URL settles it
+	Inspect  bool     // the host has path-level entries or rules and the path was not seen: only the URL settles it
 	Shielded bool     // a help-line: nothing of the person who asked is recorded (F10)
 }
 
 // Overblock reports whether a host is refused only because some of its pages are
 // on a mandatory list and the page asked for could not be seen (I3).
 func (d Decision) Overblock() bool { return d.Reason == ReasonMandatory && d.Inspect }
+
+// Unsettled reports whether a host is refused only because of some of its pages,
+// on a mandatory list or in a rule of the school's, and the page asked for could
+// not be seen: a door that sees it decides anew.
+func (d Decision) Unsettled() bool { return d.Verdict != Allow && d.Inspect }
 
 // Band is the age band the decision was taken for.
 func (d Decision) Band() AgeBand {
