@@ -28,7 +28,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		Listen: texts(c.Listen), PageListen: texts(c.PageListen),
 		Transparent: proxy.Transparent{HTTP: texts(c.Transparent.HTTP), TLS: texts(c.Transparent.TLS)},
 		Decider:     &a.engine, Sink: a.journal, Resolver: a.dns, Pages: pages{&a.config},
-		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations,
+		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations, School: a.box().Gateway.Ranges(),
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
 	}
@@ -110,7 +110,7 @@ type settling struct{ box *Appliance }
 // Decide asks the policy, and the web door for what only it can settle.
 func (s settling) Decide(q policy.Request) policy.Ruling {
 	r := s.box.engine.Decide(q)
-	if !r.Overblock() {
+	if !r.Unsettled() {
 		return r
 	}
 	return s.box.proxy.Settles(q, r)

@@ -100,7 +100,7 @@ func (s *Server) unsettled(t *target, r policy.Ruling) policy.Ruling {
 		return r
 	}
 	switch {
-	case r.Overblock() && s.wanted(t, &r) && s.able(t):
+	case r.Unsettled() && s.wanted(t, &r) && s.able(t):
 		r.Verdict, r.Reason, r.Category, r.Rule, r.Severity = policy.Allow, policy.ReasonDefault, policy.Uncategorised, policy.Pos{}, 0
 	case r.Verdict == policy.Allow && s.wanted(t, &r) && !s.able(t):
 		if t.finding == "" {
@@ -119,7 +119,7 @@ func (s *Server) unsettled(t *target, r policy.Ruling) policy.Ruling {
 func (s *Server) Settles(q policy.Request, r policy.Ruling) policy.Ruling {
 	t := target{Request: q}
 	t.Door = policy.DoorTLS
-	if !r.Overblock() {
+	if !r.Unsettled() {
 		return r
 	}
 	return s.unsettled(&t, r)
