@@ -21,6 +21,17 @@ type Gateway struct {
 	DoHAddresses    []string // files
 }
 
+// Ranges are the addresses of all the networks.
+func (g Gateway) Ranges() (out []netip.Prefix) {
+	for _, n := range g.Networks {
+		for _, p := range n.Box {
+			out = append(out, p.Masked())
+		}
+		out = append(out, n.Behind...)
+	}
+	return out
+}
+
 // GatewayNetwork is one network of clients.
 type GatewayNetwork struct {
 	Name, Interface string

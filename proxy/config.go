@@ -51,6 +51,10 @@ type Config struct {
 	// school's intranet needs. Plain HTTP may use any port there. An address
 	// of the box itself, loopback apart, is reached only if it is listed alone.
 	AllowDestinations []netip.Prefix
+	// School are the school's own networks. They are of the inside even where
+	// their addresses are public, as most of IPv6 is: a guest reaches no computer
+	// of the staff by way of us.
+	School []netip.Prefix
 
 	Inspection *Inspection // nil looks inside nothing
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 )
 
@@ -45,11 +46,12 @@ var inside = func() []netip.Prefix {
 // destinations says which addresses may be dialled.
 type destinations struct {
 	allowed []netip.Prefix
+	school  []netip.Prefix                      // the school's own, whatever kind of address they have
 	own     atomic.Pointer[map[netip.Addr]bool] // the box's addresses, loopback apart
 }
 
-func newDestinations(allowed []netip.Prefix) (*destinations, error) {
-	d := &destinations{}
+func newDestinations(allowed []netip.Prefix, school ...netip.Prefix) (*destinations, error) {
+	d := &destinations{school: school}
 	for _, p := range allowed {
 		d.allowed = append(d.allowed, p.Masked())
 	}
@@ -103,12 +105,8 @@ func (d *destinations) permitted(a netip.Addr) bool {
 	if d.isOwn(a) {
 		return false
 	}
-	for _, p := range inside {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
+	holds := func(p netip.Prefix) bool { return p.Contains(a) }
+	return !slices.ContainsFunc(inside, holds) && !slices.ContainsFunc(d.school, holds)
 }
 
 // permittedOf keeps what may be dialled, and says whether the school listed all

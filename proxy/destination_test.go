@@ -86,3 +86,22 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// A school's networks often have public addresses over IPv6: the proxy leads from
+// one of them into none, unless the school opened it.
+func TestSchoolsOwnNetworks(t *testing.T) {
+	school := netip.MustParsePrefix("2001:db8:7003::/64")
+	staff, outside := netip.MustParseAddr("2001:db8:7003::7"), netip.MustParseAddr("2001:db8:7004::7")
+	shut, err := newDestinations(nil, school)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := newDestinations([]netip.Prefix{netip.PrefixFrom(staff, 128)}, school)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shut.permitted(staff) || !shut.permitted(outside) || !opened.permitted(staff) {
+		t.Errorf("permitted(staff) = %t, %t once listed; permitted(outside) = %t; want false, true, true",
+			shut.permitted(staff), opened.permitted(staff), shut.permitted(outside))
+	}
+}

@@ -82,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDestinations(cfg.AllowDestinations)
+	d, err := newDestinations(cfg.AllowDestinations, cfg.School...)
 	if err != nil {
 		return nil, err
 	}

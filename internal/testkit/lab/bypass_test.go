@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -91,6 +93,7 @@ func TestNoWayRound(t *testing.T) {
 	t.Run("Y21 the origin of the name answers", func(t *testing.T) { each(t, all, theOriginOfTheNameAnswers) })
 	t.Run("Y30 browsing without settings", func(t *testing.T) { each(t, all, browsingWithoutSettings) })
 	t.Run("Y33 an address of another network", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, addressesOfOthers) })
+	t.Run("Y9, Y22 the proxy carries to nowhere else", func(t *testing.T) { each(t, all, proxyCarriesNowhereElse) })
 	t.Run("management", func(t *testing.T) { each(t, all, managementIsShut) })
 	t.Run("what the school allows", func(t *testing.T) { each(t, all, onlyWhatIsAllowed) })
 	t.Run("networks apart", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, networksApart) })
@@ -241,6 +244,32 @@ func browsingWithoutSettings(t *testing.T, h *Host, v6 bool) {
 	if n := h.lab.Internet.Count("page " + hostBlocked); n > 0 {
 		t.Errorf("the blocked server was asked %d times", n)
 	}
+}
+
+// proxyCarriesNowhereElse: what the firewall shuts, CONNECT does not open, nor does
+// it lead into the school's own networks or the box.
+func proxyCarriesNowhereElse(t *testing.T, h *Host, v6 bool) {
+	together([]string{
+		At(hostAnything, v6, 22), At(hostAnything, v6, 8443), "allowed.example:22", "blocked.example:443",
+		net.JoinHostPort(h.lab.Staff.IPv4, "443"), net.JoinHostPort(h.lab.Staff.IPv6, "443"), "[::ffff:10.77.3.7]:443",
+		net.JoinHostPort(h.lab.IT.router(v6), "443"), "127.0.0.1:443", "[::1]:443", "10.77.9.1:22", "127.0.0.1:9300",
+	}, func(target string) {
+		conn, err := h.Dial(t.Context(), "tcp", net.JoinHostPort(h.router(v6), "3128"))
+		if err != nil {
+			t.Errorf("the proxy: %v", err)
+			return
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(longTime)); err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
+		reply, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || reply.StatusCode != http.StatusForbidden {
+			t.Errorf("CONNECT %s = %+v, %v, want 403", target, reply, err)
+		}
+	})
 }
 
 // addressesOfOthers: a device that takes an address of the staff gets no answer,

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"math/big"
 	"net"
 	"testing"
@@ -18,6 +17,7 @@ import (
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	site *ecdsa.PrivateKey // of every site
 }
 
 func newAuthority(t testing.TB) *Authority {
@@ -39,7 +39,11 @@ func newAuthority(t testing.TB) *Authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Authority{cert, key}
+	site, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Authority{cert, key, site}
 }
 
 // Pool is a trust in this authority alone.
@@ -49,18 +53,19 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// PEM is the authority's certificate as a file.
-func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+// SiteKey is the public key of every site, as certificates hold it.
+func (a *Authority) SiteKey(t testing.TB) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(a.site.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // leaf is a certificate for names and addresses.
 func (a *Authority) leaf(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(12 * time.Hour),
@@ -73,9 +78,9 @@ func (a *Authority) leaf(t testing.TB, names ...string) tls.Certificate {
 			template.DNSNames = append(template.DNSNames, n)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.site.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.site}
 }
