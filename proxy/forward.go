@@ -119,6 +119,9 @@ var (
 func incoming(resp *http.Response, x *exchange) {
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Alt-Svc") // no way round by HTTP/3 (Y7)
+	if len(resp.Trailer) > 0 {
+		delete(resp.Header, "Content-Length") // HTTP/2 has both, HTTP/1.1 either
+	}
 	resp.Header[EventHeader] = []string{x.outcome.event.ID.String()}
 	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x}
 }
