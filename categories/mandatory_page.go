@@ -3,6 +3,7 @@ package categories
 import (
 	"bytes"
 	"iter"
+	pathpkg "path"
 	"slices"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 // address, since a miss is worse than refusing a page that does not exist: case
 // does not count, nor a slash at the end; a listed page without a query is meant
 // with any; and one with a query is meant wherever the same parameters are asked
-// for, in any order and among any others (4.9).
+// for, in any order and among any others (4.9). A segment is meant with any
+// parameters behind a semicolon, which servers put there and read past.
 
 // paramSize is how much is kept of the keyed hash of a parameter, in bytes.
 const paramSize = 8
@@ -92,10 +94,33 @@ func askedLists(v []byte) iter.Seq2[policy.Category, []byte] {
 	}
 }
 
-// mandatoryPage asks for the page, for each of the trees it lies in, and for the
-// page with its parameters.
+// mandatoryPage asks for the page as it is written, and as a server reads it that
+// passes over what follows a semicolon.
 func (s *Store) mandatoryPage(host, path string) (c policy.Category) {
 	page, query := pageForm(path)
+	c = s.mandatoryForm(host, page, query)
+	if plain := withoutParams(page); plain != page {
+		c = gravest(c, s.mandatoryForm(host, plain, query))
+	}
+	return c
+}
+
+// withoutParams is a page without what follows a semicolon in each segment, with
+// the dots resolved that this may have laid bare.
+func withoutParams(page string) string {
+	if !strings.Contains(page, ";") {
+		return page
+	}
+	segments := strings.Split(page, "/")
+	for i, segment := range segments {
+		segments[i], _, _ = strings.Cut(segment, ";")
+	}
+	return pathpkg.Clean(strings.Join(segments, "/"))
+}
+
+// mandatoryForm asks for the page, for each of the trees it lies in, and for the
+// page with its parameters.
+func (s *Store) mandatoryForm(host, page, query string) (c policy.Category) {
 	bare := strings.TrimRight(page, "/")
 	c = s.secretPage(kindPage, host, bare)
 	for depth, i := 0, 0; depth <= s.secret.depth && i <= len(bare); i++ {
