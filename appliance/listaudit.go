@@ -132,11 +132,11 @@ func (a *auditor) finish() ListAudit {
 
 // protectedHosts asks the store about every host that must stay open.
 func (a *auditor) protectedHosts(store *categories.Store, school configs.School) {
-	seen := map[string]bool{}
+	seen, told := map[string]bool{}, map[string]bool{}
 	ask := func(reason string, host policy.Host) {
 		if name := host.String(); name != "" && !seen[name] {
 			seen[name] = true
-			a.protectedHost(store, reason, host)
+			a.protectedHost(store, reason, host, told)
 		}
 	}
 	for _, n := range school.Spec.NeverBlock {
@@ -149,18 +149,22 @@ func (a *auditor) protectedHosts(store *categories.Store, school configs.School)
 	}
 }
 
-func (a *auditor) protectedHost(store *categories.Store, reason string, host policy.Host) {
+// protectedHost doubts the entries that accuse a host, each once: one entry may
+// accuse several.
+func (a *auditor) protectedHost(store *categories.Store, reason string, host policy.Host, told map[string]bool) {
 	for _, m := range store.Lookup(host, "") {
 		f := categories.Finding{Category: m.Category}
 		public := slices.ContainsFunc(m.Sources, func(s categories.MatchSource) bool { return !s.Curated })
-		if m.Mandatory || m.Clean || !public || !f.Accuses() {
+		entry := m.Host + m.Path + " " + m.Category.String()
+		if m.Mandatory || m.Clean || !public || !f.Accuses() || told[entry] {
 			continue
 		}
+		told[entry] = true
 		names := make([]string, len(m.Sources))
 		for i, s := range m.Sources {
 			names[i] = s.Name
 		}
-		a.add(Doubt{Reason: reason, Host: host.String(), Path: m.Path, Category: m.Category, Sources: names, Counts: m.Counted, Says: m.Why})
+		a.add(Doubt{Reason: reason, Host: m.Host, Path: m.Path, Category: m.Category, Sources: names, Counts: m.Counted, Says: m.Why})
 	}
 }
 
