@@ -298,7 +298,7 @@ func (s *Server) judgeAddresses(j *job) {
 	}
 	for _, addr := range j.addrs {
 		request := j.request
-		request.Host, _ = policy.ParseHost(addr.String()) // it cannot fail; the zero Host would be refused
+		request.Host = policy.AddrHost(addr)
 		r := s.cfg.Decider.Decide(request)
 		if j.form == formAnswer && cloaks(&j.ruling, &r) || r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised {
 			j.ruling, j.finding, j.form = r, "listed_address", formBlocked

@@ -198,8 +198,12 @@ func (s *Server) serveConn(ctx context.Context, c *conn) {
 		_ = c.Close()
 	}()
 	for {
-		j := s.getJob()
-		if err := c.read(&s.conns, j); err != nil {
+		n, err := c.length(&s.conns)
+		if err != nil {
+			return
+		}
+		j := s.getJob() // not sooner: thousands of connections may be idle
+		if err := c.read(&s.conns, j, n); err != nil {
 			s.putJob(j)
 			return
 		}
@@ -230,19 +234,24 @@ func (s *Server) serveConn(ctx context.Context, c *conn) {
 	}
 }
 
-// read reads one question with its length before it.
-func (c *conn) read(all *conns, j *job) error {
+// length waits for a question and gives its length.
+func (c *conn) length(all *conns) (int, error) {
 	if !c.deadline(all, idleTimeout) {
-		return net.ErrClosed
+		return 0, net.ErrClosed
 	}
 	var length [2]byte
 	if _, err := io.ReadFull(c, length[:]); err != nil {
-		return err
+		return 0, err
 	}
 	n := int(binary.BigEndian.Uint16(length[:]))
 	if n < headerLen || n > maxPacket { // a question is never that long
-		return io.ErrUnexpectedEOF
+		return 0, io.ErrUnexpectedEOF
 	}
+	return n, nil
+}
+
+// read reads the question itself.
+func (c *conn) read(all *conns, j *job, n int) error {
 	if !c.deadline(all, readTimeout) {
 		return net.ErrClosed
 	}

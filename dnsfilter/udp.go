@@ -16,6 +16,10 @@ import (
 const (
 	maxPacket  = 4096 // of a query; a longer one is cut by the kernel and does not read
 	controlLen = 64
+
+	// receiveBuffer holds a flood until it has been looked at and dropped, so that
+	// it does not push out what others ask. The usual one is full in a millisecond.
+	receiveBuffer = 8 << 20
 )
 
 // packets is one address bound for UDP, with a socket for each core.
@@ -57,7 +61,12 @@ func listenPackets(addr string) (*packets, error) {
 func setOptions(network, _ string, c syscall.RawConn) error {
 	var err error
 	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // as much as we may
+		}
+		if err == nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}
 		if err == nil && network == "udp6" {
 			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
 		}
