@@ -138,6 +138,10 @@ type Routes struct {
 	DSL    []string // alerts on pupils
 	Deputy []string // told as well of severities 4 and 5, so that none waits for an absent DSL (R32)
 	Head   []string // alerts on staff and guests, which nobody else gets (R36)
+
+	// IT hears with the Head how the box and its lists fare ([Notice]), and of no
+	// alert.
+	IT []string
 }
 
 // To lists who is told, without repeats. Where nobody is named for pupils the
@@ -159,10 +163,16 @@ func (r *Routes) To(a *Alert) []string {
 
 func (r *Routes) everyone() []string { return unique(slices.Concat(r.DSL, r.Deputy, r.Head)) }
 
+// keepers are told of the box itself.
+func (r *Routes) keepers() []string { return unique(slices.Concat(r.Head, r.IT)) }
+
+// known is every address that mail may be sent to.
+func (r *Routes) known() []string { return unique(slices.Concat(r.everyone(), r.IT)) }
+
 func (r *Routes) empty() bool { return len(r.everyone()) == 0 }
 
 func (r *Routes) check() error {
-	for _, a := range r.everyone() {
+	for _, a := range r.known() {
 		if err := checkAddress(a); err != nil {
 			return err
 		}

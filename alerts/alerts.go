@@ -8,6 +8,9 @@
 //  3. the outbox is sent, gravest first, and tried again until the server takes it
 //  4. a mail is struck off right after the server's 250
 //
+// Beside them go notices of the box itself to those who look after it ([Notice]),
+// by the same outbox.
+//
 // So no crash loses an alert. A mail is repeated only if the crash fell between
 // the 250 and the striking off, and the repeat carries the same Message-ID.
 //

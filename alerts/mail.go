@@ -36,6 +36,9 @@ func (s *Service) message(m *Mail) Message {
 // apart from one of the same number after a journal was begun anew; the server
 // and the mail program would take the second for a repeat and hide it.
 func messageID(m *Mail, seq int) string {
+	if m.Notice != nil {
+		return fmt.Sprintf("notice.%d.%x", m.ID, uint64(m.Born))
+	}
 	return strings.ToLower(fmt.Sprintf("%s.%d.%x", reference(m.Alerts[0]), seq, uint64(m.Born)))
 }
 
@@ -61,6 +64,9 @@ type writer struct {
 }
 
 func (w *writer) subject() string {
+	if w.m.Notice != nil {
+		return w.noticeSubject()
+	}
 	ref := reference(w.m.Alerts[0])
 	switch w.m.Kind {
 	case kindGraver:
@@ -74,6 +80,9 @@ func (w *writer) subject() string {
 }
 
 func (w *writer) text() string {
+	if w.m.Notice != nil {
+		return w.noticeText()
+	}
 	var b strings.Builder
 	b.WriteString(w.opening() + "\n\n")
 	if w.m.Kind != kindSummary {

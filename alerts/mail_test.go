@@ -68,6 +68,11 @@ func TestMailWording(t *testing.T) {
 		{"graver", console, Mail{Kind: kindGraver, Seq: 2, Alerts: one, Severity: 4, Count: 6, More: 5, First: at, Last: at.Add(3 * time.Minute), Queued: at}},
 		{"more", console, Mail{Kind: kindMore, Seq: 2, Alerts: one, Severity: 3, Count: 13, More: 12, First: at, Last: at.Add(9 * time.Minute), Queued: at.Add(10 * time.Minute)}},
 		{"summary", console, Mail{Kind: kindSummary, Seq: 2, Alerts: many, Severity: 4, Count: 120, First: at, Last: at.Add(9 * time.Minute), Queued: at}},
+		{"notice_held", console, notice(Notice{Kind: NoticeHeld, Version: 12, Since: at.Add(-time.Minute), Count: 2, Used: 31}, at)},
+		{"notice_held_by_its_size", console, notice(Notice{Kind: NoticeHeld, Version: 12, Since: at.Add(-time.Minute)}, at)},
+		{"notice_red", console, notice(Notice{Kind: NoticeRed, Feed: "iwf-urls", Since: at.AddDate(0, 0, -2)}, at)},
+		{"notice_red_never_fetched", console, notice(Notice{Kind: NoticeRed, Feed: "odd\r\nBcc: all@school.example"}, at)},
+		{"notice_undelivered", console, notice(Notice{Kind: NoticeUnheard, Count: 3}, at)},
 		{"after_new_year", console, Mail{Kind: kindNew, Seq: 1, Alerts: one, Severity: 1, Count: 2, First: at, Last: at, Queued: at.AddDate(0, 2, 0)}},
 	}
 	for _, tt := range tests {
@@ -94,6 +99,10 @@ func TestMailWording(t *testing.T) {
 			}
 		})
 	}
+}
+
+func notice(n Notice, at time.Time) Mail {
+	return Mail{ID: 7, Kind: kindNotice, Notice: &n, Severity: 2, First: at, Queued: at, Born: at.Unix()}
 }
 
 // Privacy 7, F7: nothing of host, path, client, device, group, profile, category

@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"schoolgate/policy"
@@ -15,6 +16,7 @@ const (
 	kindGraver  mailKind = "graver"  // a graver event came within the quiet period
 	kindMore    mailKind = "more"    // the quiet period ended; so many more
 	kindSummary mailKind = "summary" // several alerts at once
+	kindNotice  mailKind = "notice"  // news of the box itself
 )
 
 // Mail is one message to one person in the outbox. It holds only what may be
@@ -28,6 +30,7 @@ type Mail struct {
 	Seq      int              `json:"seq"`  // of the first alert's mails
 	Born     int64            `json:"born"` // Unix time of the first alert; keeps names apart if a journal starts over
 	Severity uint8            `json:"severity"`
+	Notice   *Notice          `json:"notice,omitempty"` // of kindNotice, which has no alerts
 	Count    int              `json:"count"`
 	More     int              `json:"more,omitempty"` // since the last mail
 	First    time.Time        `json:"first"`
@@ -38,6 +41,14 @@ type Mail struct {
 	Attempts int       `json:"attempts,omitempty"`
 	Trouble  Trouble   `json:"trouble,omitempty"` // of the last try
 	Dead     bool      `json:"dead,omitempty"`    // given up; told in a summary once this person can be reached
+}
+
+// name is what the operator's log calls the mail.
+func (m *Mail) name() string {
+	if m.Notice != nil {
+		return string(m.Kind) + " " + string(m.Notice.Kind)
+	}
+	return reference(m.Alerts[0])
 }
 
 // A mail is given up after a week (F13). The number of tries must agree, so that
@@ -101,6 +112,12 @@ func (t *tx) owe(which func(*Mail) bool, readdress func(*Alert) []string) error 
 		if !which(m) {
 			continue
 		}
+		if m.Notice != nil {
+			if err := t.dropNotice(m); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
 			return err
 		}
@@ -143,8 +160,10 @@ func (t *tx) holdFor(a *Alert, address string, readdress func(*Alert) []string) 
 // who are: a mistyped address, once corrected, has cost time and no alert.
 func (t *tx) readdress() error {
 	r := &t.cfg.Routes
-	known := r.everyone()
-	gone := func(address string) bool { return !slices.Contains(known, address) }
+	known := r.known()
+	gone := func(address string) bool {
+		return !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, address) })
+	}
 	if err := t.owe(func(m *Mail) bool { return gone(m.To) }, r.To); err != nil {
 		return err
 	}
@@ -192,6 +211,12 @@ func (l *ledger) failed(m *Mail, trouble Trouble) (died int, err error) {
 				c.Next = t.now.Add(trouble.backoff(c.Attempts))
 			}
 			if c.Attempts >= giveUpTries && t.now.Sub(c.Queued) > giveUpAfter {
+				if c.Notice != nil { // told anew if it still holds
+					if err := t.dropNotice(c); err != nil {
+						return err
+					}
+					continue
+				}
 				died++
 				if err := t.giveUp(c); err != nil {
 					return err

@@ -282,7 +282,7 @@ func (s *Service) deliver(ctx, sending context.Context, m *Mail, g *gate) {
 	} else {
 		*g = gate{}
 	}
-	s.log.Warn("alert mail not sent, kept for another try", "alert", reference(m.Alerts[0]), "trouble", string(trouble), "tries", m.Attempts+1, "err", err)
+	s.log.Warn("alert mail not sent, kept for another try", "alert", m.name(), "trouble", string(trouble), "tries", m.Attempts+1, "err", err)
 	died, err := s.ledger.failed(m, trouble)
 	if err != nil {
 		s.stateTrouble("failed try not written", err)
@@ -302,7 +302,7 @@ func (s *Service) strikeOff(ctx context.Context, m *Mail) {
 		err := s.ledger.sent(m)
 		if err == nil {
 			s.setStateTrouble(nil)
-			s.log.Info("alert mail sent", "alert", reference(m.Alerts[0]), "tries", m.Attempts+1)
+			s.log.Info("alert mail sent", "alert", m.name(), "tries", m.Attempts+1)
 			poke(s.changed)
 			return
 		}

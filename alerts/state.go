@@ -26,8 +26,9 @@ var (
 	bucketMails   = []byte("mails")   // mail ID → Mail
 	bucketHeld    = []byte("held")    // address NUL alert ID → a summary owes this person the alert
 	bucketWindows = []byte("windows") // address → window
+	bucketNotices = []byte("notices") // key of a notice → when it was told
 
-	allBuckets = [][]byte{bucketMeta, bucketAlerts, bucketOpen, bucketMails, bucketHeld, bucketWindows}
+	allBuckets = [][]byte{bucketMeta, bucketAlerts, bucketOpen, bucketMails, bucketHeld, bucketWindows, bucketNotices}
 )
 
 const stateFormat = 1

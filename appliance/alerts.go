@@ -141,8 +141,10 @@ func alertRoutes(cfg *configs.Config) alerts.Routes {
 		}
 		return nil
 	}
+	people := cfg.School.Alerts.Recipients
 	return alerts.Routes{
-		DSL: named("dsl"), Deputy: cfg.School.Alerts.Recipients["deputy"], Head: cfg.School.Alerts.Recipients["head"],
+		DSL: named("dsl"), Deputy: people["deputy"], Head: people["head"],
+		IT: slices.Concat(people["it"], people["leadership"]),
 	}
 }
 
@@ -157,7 +159,7 @@ func TestMail(ctx context.Context, cfg *configs.Config) ([]alerts.Answer, error)
 		return nil, errors.New("no mail server is configured: set mail.server in schoolgate.yaml")
 	}
 	routes := alertRoutes(cfg)
-	return mailer.Test(ctx, slices.Concat(routes.DSL, routes.Deputy, routes.Head)...), nil
+	return mailer.Test(ctx, slices.Concat(routes.DSL, routes.Deputy, routes.Head, routes.IT)...), nil
 }
 
 // Alerts lists the alerts kept on the box, also while the appliance runs.

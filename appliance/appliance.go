@@ -111,6 +111,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors.Go(func() error { return a.proxy.Run(ctx) })
 	doors.Go(func() error { return a.runSupply(ctx) })
 	doors.Go(func() error { return a.guardStore(ctx) })
+	doors.Go(func() error { return a.runNotices(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}

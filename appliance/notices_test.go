@@ -1,0 +1,65 @@
+package appliance
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"schoolgate/alerts"
+	"schoolgate/configs"
+)
+
+// F14, I2: what IT and leadership are told of, and that a list mended or a
+// version let in is told no more.
+func TestITAndLeadershipHearOfHeldVersionsAndRedMandatoryLists(t *testing.T) {
+	b := newSupplyBox(t, twoFeeds)
+	told := func(later time.Duration) []alerts.Notice {
+		t.Helper()
+		status, err := SupplyStatusOf(b.cfg, time.Now().Add(later))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.notices()
+	}
+	same := func(when string, got []alerts.Notice, want ...alerts.Notice) {
+		t.Helper()
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(alerts.Notice{}, "Since"), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	same("before the first fetch", told(0), alerts.Notice{Kind: alerts.NoticeRed, Feed: "floor"})
+	b.publish(names("bet", 20), names("bad", 20))
+	b.fetch(FetchRequest{})
+	same("fetched", told(0))
+	same("three days later", told(72*time.Hour), alerts.Notice{Kind: alerts.NoticeRed, Feed: "floor"})
+	b.publish(names("bet", 20)+"office.school.example\n", names("bad", 20))
+	_, done := b.fetch(FetchRequest{})
+	if done.Held == nil {
+		t.Fatalf("not held back: %+v", done)
+	}
+	same("held back", told(0), alerts.Notice{Kind: alerts.NoticeHeld, Version: done.Held.Version, Count: 1})
+	b.publish(names("bet", 21), names("bad", 20))
+	b.fetch(FetchRequest{})
+	same("mended", told(0))
+}
+
+// The roles are those of policy.yaml: it and leadership hear of the box and never
+// of a child.
+func TestITHearsOfTheBoxAndOfNoAlert(t *testing.T) {
+	cfg := &configs.Config{}
+	cfg.School.Alerts.Recipients = map[string][]string{
+		"it": {"it@school.example"}, "leadership": {"chair@school.example"}, "head": {"head@school.example"},
+	}
+	r := alertRoutes(cfg)
+	if want := []string{"it@school.example", "chair@school.example"}; !slices.Equal(r.IT, want) {
+		t.Errorf("IT = %q, want %q", r.IT, want)
+	}
+	for _, a := range []alerts.Alert{{Severity: 5}, {Severity: 5, Adult: true}} {
+		if got := r.To(&a); !slices.Equal(got, []string{"head@school.example"}) {
+			t.Errorf("alert %+v goes to %q", a, got)
+		}
+	}
+}
