@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -142,15 +143,20 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 }
 
 // patientBody bounds how long a client may take for the next part of its body.
+// The transport may go on reading after the handler has returned, when the
+// deadlines are no longer there to be set: then it reads nothing more.
 type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
 	whole   atomic.Bool // it was read to its end
+
+	mu   sync.Mutex
+	over bool // the handler has returned
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(now().Add(b.idle)); err != nil {
+	if err := b.deadline(now().Add(b.idle)); err != nil {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
@@ -158,11 +164,27 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		b.whole.Store(true)
 		// net/http watches the connection from here on, and an old deadline would
 		// look to it like a client that went away.
-		if gone := b.control.SetReadDeadline(time.Time{}); gone != nil {
+		if gone := b.deadline(time.Time{}); gone != nil && gone != http.ErrBodyReadAfterClose {
 			return n, gone
 		}
 	}
 	return n, err
+}
+
+func (b *patientBody) deadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return http.ErrBodyReadAfterClose
+	}
+	return b.control.SetReadDeadline(t)
+}
+
+// finish must be called before the handler returns.
+func (b *patientBody) finish() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
 }
 
 // idleConn ends a connection to an origin on which nothing moves: the door waits

@@ -67,6 +67,9 @@ func (s *serving) close() {
 func (s *Server) closeExchange(x *exchange, r *http.Request) {
 	defer x.writer.finish()
 	v := recover()
+	if x.body != nil {
+		x.body.finish()
+	}
 	if p := onlyRequest(r); p != nil && x.body != nil && !x.body.whole.Load() {
 		// net/http would take the rest of a body that broke off for the next
 		// request (seen with Go 1.26 and full duplex, T7).
