@@ -34,7 +34,7 @@ func (c *configFlag) load(s *session) (*configs.Config, error) {
 		for _, p := range problems {
 			fmt.Fprintln(s.stderr, p.Error())
 		}
-		return nil, fmt.Errorf("%w in the configuration: %d; nothing was changed", errProblem, len(problems))
+		return nil, fmt.Errorf("%w in the configuration %s: %d; nothing was changed", errProblem, c.path(), len(problems))
 	}
 	if cfg == nil {
 		return nil, errors.New("the configuration is empty")
