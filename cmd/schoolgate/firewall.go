@@ -18,6 +18,7 @@ type firewallCmd struct {
 	Show  firewallShowCmd  `cmd:"" help:"Print the rules of the gateway, as a file for nft(8), with comments."`
 	Apply firewallApplyCmd `cmd:"" help:"Make the kernel's rules what they should be, in one step, and say what was different."`
 	Check firewallCheckCmd `cmd:"" help:"Compare the kernel's rules with what they should be; exit 1 with the difference."`
+	Count firewallCountCmd `cmd:"" help:"Say how often each rule met something since the rules were loaded."`
 	Guard firewallGuardCmd `cmd:"" help:"Apply the rules, then see every few seconds that they are still there."`
 }
 
@@ -77,6 +78,28 @@ func (c *firewallCheckCmd) Run(s *session) error {
 	}
 	fmt.Fprint(s.stdout, found)
 	return fmt.Errorf("%w: the kernel's rules are not what they should be (restore them: schoolgate firewall apply)", errProblem)
+}
+
+type firewallCountCmd struct {
+	configFlag
+}
+
+// Run prints packets and rule, a line each.
+func (c *firewallCountCmd) Run(s *session) error {
+	rules, err := loadRules(s, &c.configFlag)
+	if err != nil {
+		return err
+	}
+	counts, err := rules.Counts(s.ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range counts {
+		if _, err := fmt.Fprintf(s.stdout, "%10d  %s\n", n.Packets, n.What); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type firewallGuardCmd struct {

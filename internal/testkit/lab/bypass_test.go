@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -100,10 +101,24 @@ func TestNoWayRound(t *testing.T) {
 	if out, err := l.Gateway.Schoolgate("firewall", "check"); err != nil {
 		t.Errorf("firewall check after all that: %v\n%s", err, out)
 	}
+	l.countsWereKept(t)
 	l.Gateway.Open()
 	t.Run("the same ways without the firewall", func(t *testing.T) {
 		each(t, all, waysAreOpen)
 	})
+}
+
+// countsWereKept: IT sees that somebody tried, not who.
+func (l *Lab) countsWereKept(t *testing.T) {
+	out, err := l.Gateway.Schoolgate("firewall", "count")
+	if err != nil {
+		t.Errorf("firewall count: %v\n%s", err, out)
+	}
+	for _, row := range []string{"Y1 pupils", "Y2 DNS over TLS", "Y2 DNS over QUIC", "Y3 ", "Y7 ", "Y8 IKE", "Y23 Teredo", "Y30 pupils: TLS", "Y33 an address of another", "everything else"} {
+		if !regexp.MustCompile(`(?m)^ +[1-9][0-9]*  ` + row).MatchString(out) {
+			t.Errorf("firewall count has nothing of %q:\n%s", row, out)
+		}
+	}
 }
 
 func waysAreShut(t *testing.T, h *Host, v6 bool) {
