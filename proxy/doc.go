@@ -1,5 +1,6 @@
 // Package proxy is the HTTP(S) door: an explicit forward proxy, for plain HTTP
-// in absolute form and for CONNECT tunnels.
+// in absolute form and for CONNECT tunnels, and a transparent one for what a
+// gateway redirects to it.
 //
 // The way of a request, in this order:
 //
@@ -12,7 +13,10 @@
 //  6. only now the page, the origin's reply or the tunnel leaves
 //
 // In a tunnel the ClientHello is peeked and its server name decided too, before
-// a byte of it goes on; then bytes are relayed untouched.
+// a byte of it goes on; then bytes are relayed untouched, unless the policy wants
+// the inside seen and there is an [Inspection]. Then TLS ends here, each request
+// inside goes the same way for itself, and the origin's certificates are believed
+// as a browser would; what they do not deserve is never shown under ours.
 //
 // The address dialled is always one that was looked at in step 4, never one the
 // client gave and never the answer of a second look-up. The door keeps no

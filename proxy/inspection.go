@@ -79,15 +79,20 @@ func (s *Server) able(t *target) bool {
 // the host are on a list (I3), or the profile names one of its categories. It
 // never does for a help-line or a private host.
 func (s *Server) wanted(t *target, r *policy.Ruling) bool {
-	if r.Shielded || !t.tunnel() || s.inspector == nil {
+	if r.Shielded || r.Reason == policy.ReasonNeverBlock || !t.tunnel() || s.inspector == nil {
 		return false
 	}
-	if !r.Inspect && !r.Profile.Inspects(r.Facts.Categories) {
+	private := !r.Facts.Categories.Intersect(privateCategories).Empty() && r.Facts.MandatoryPaths == policy.Uncategorised
+	if private || !r.Inspect && !r.Profile.Inspects(r.Facts.Categories) {
 		return false
 	}
-	_, private := s.inspector.Never.Find(t.Host)
+	_, private = s.inspector.Never.Find(t.Host)
 	return !private
 }
+
+// privateCategories are never looked into, whoever asks, but for pages on a
+// mandatory list (4.8).
+var privateCategories = policy.SetOf(policy.Finance, policy.Health, policy.HelpLine, policy.Updates)
 
 // tunnel reports whether the target is one of which only the host is known.
 func (t *target) tunnel() bool { return t.Door == policy.DoorCONNECT || t.Door == policy.DoorTLS }

@@ -127,7 +127,7 @@ func (g *glass) device(trusts *x509.CertPool, h2 bool) *http.Client {
 		tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
 	}
 	g.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 10 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 func (g *glass) url(host, path string) string { return "https://" + host + ":" + g.port + path }
@@ -233,10 +233,19 @@ func TestInsideAgrees(t *testing.T) {
 // TestNotInside: what is private, excluded or not wanted passes untouched: the
 // client sees the origin's own certificate (T10).
 func TestNotInside(t *testing.T) {
-	for _, name := range []string{"private.test", "excluded.test", "www.nhs.uk", "safe.test"} {
+	bank, update := insideRuling, insideRuling
+	bank.Facts.Categories = policy.SetOf(policy.Finance)
+	update.Reason = policy.ReasonNeverBlock
+	for _, name := range []string{"private.test", "excluded.test", "www.nhs.uk", "safe.test", "bank.test", "update.test"} {
 		t.Run(name, func(t *testing.T) {
-			g := newGlass(t, hello, func(c *Config) { c.Resolver.(names)["www.nhs.uk"] = []string{"127.0.0.1"} })
+			g := newGlass(t, hello, func(c *Config) {
+				for _, name := range []string{"www.nhs.uk", "bank.test", "update.test"} {
+					c.Resolver.(names)[name] = []string{"127.0.0.1"}
+				}
+			})
 			g.box.school.set("www.nhs.uk", insideRuling)
+			g.box.school.set("bank.test", bank)
+			g.box.school.set("update.test", update)
 			conn, resp := g.connect(name + ":" + g.port)
 			if resp.StatusCode != 200 {
 				t.Fatal(resp.Status)
