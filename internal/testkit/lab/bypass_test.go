@@ -91,6 +91,8 @@ func TestNoWayRound(t *testing.T) {
 	t.Run("Y1 every name server is the box", func(t *testing.T) { each(t, all, everyNameServerIsTheBox) })
 	t.Run("Y3 DNS over HTTPS", func(t *testing.T) { each(t, all, dnsOverHTTPSIsRefused) })
 	t.Run("Y15 bare addresses", func(t *testing.T) { each(t, []*Host{l.Pupil}, bareAddressesAreRefused) })
+	t.Run("Y20 no server name", func(t *testing.T) { each(t, []*Host{l.Pupil}, theNameGivenCounts) })
+	t.Run("S2 all of it is on record", func(t *testing.T) { each(t, []*Host{l.Pupil}, everythingIsRecorded) })
 	t.Run("Y21 the origin of the name answers", func(t *testing.T) { each(t, all, theOriginOfTheNameAnswers) })
 	t.Run("Y30 browsing without settings", func(t *testing.T) { each(t, all, browsingWithoutSettings) })
 	t.Run("Y33 an address of another network", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, addressesOfOthers) })
@@ -218,6 +220,39 @@ func bareAddressesAreRefused(t *testing.T, h *Host, v6 bool) {
 	}
 	if status, _, _, err := Get(direct, "https://"+site+"/"); err == nil {
 		t.Errorf("https = %d, want a refusal", status)
+	}
+}
+
+// theNameGivenCounts: a connection without a server name stands for the name that
+// this device was given for the address, and for none that another was given (Y20).
+func theNameGivenCounts(t *testing.T, h *Host, v6 bool) {
+	if _, err := h.Lookup("www.allowed.example", v6); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.lab.Staff.Lookup("other.example", v6); err != nil {
+		t.Fatal(err)
+	}
+	direct := h.Browser(v6, func(hostport string) string { return hostport })
+	status, origin, _, err := Get(direct, "https://"+netipHost(hostAllowed, v6)+"/")
+	if err != nil || status != http.StatusOK || origin != hostAllowed {
+		t.Errorf("no server name, to an address it was given = %d by %q, %v, want the page", status, origin, err)
+	}
+	if status, _, _, err := Get(direct, "https://"+netipHost(hostOther, v6)+"/"); err == nil {
+		t.Errorf("no server name, to an address another device was given = %d, want a refusal", status)
+	}
+}
+
+// everythingIsRecorded: the doors wrote down what was tried (S2).
+func everythingIsRecorded(t *testing.T, h *Host, v6 bool) {
+	client := h.IPv4
+	if v6 {
+		client = h.IPv6
+	}
+	out, err := h.lab.Gateway.Schoolgate("audit", "search", "--client", client, "--verdict", "block")
+	for _, host := range []string{"doh.example", "blocked.example", Address(hostOther, v6)} {
+		if err != nil || !strings.Contains(out, host) {
+			t.Errorf("the journal has no refusal of %s to %s: %v\n%s", host, client, err, out)
+		}
 	}
 }
 
