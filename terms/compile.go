@@ -144,8 +144,9 @@ func (c *compiler) contextOf(list []said) []int32 {
 	var phrases []said
 	var names []string
 	for _, s := range list {
-		name, bracketed := strings.CutPrefix(s.text, "<")
-		if name, bracketed = strings.CutSuffix(name, ">"); !bracketed || s.text[0] != '<' {
+		name, opened := strings.CutPrefix(s.text, "<")
+		name, closed := strings.CutSuffix(name, ">")
+		if !opened || !closed {
 			phrases = append(phrases, s)
 			names = append(names, s.text)
 		} else if id, ok := c.context[name]; ok {

@@ -78,7 +78,7 @@ func (f *folder) push(sc *scratch, dst, word []byte) []byte {
 // resolveSymbols reads @ $ ! * as letters where that makes a word, and as
 // separators where it does not.
 func (f *folder) resolveSymbols(sc *scratch, dst, tokens []byte) []byte {
-	if bytes.IndexAny(tokens, symbols) < 0 {
+	if !bytes.ContainsAny(tokens, symbols) {
 		return append(dst, tokens...)
 	}
 	for rest := tokens; len(rest) > 0; {
@@ -87,7 +87,7 @@ func (f *folder) resolveSymbols(sc *scratch, dst, tokens []byte) []byte {
 		dst = appendSpace(dst)
 		bare := bytes.Trim(token, "!*")
 		switch word, ok := f.disguised(sc, token, bare); {
-		case bytes.IndexAny(token, symbols) < 0:
+		case !bytes.ContainsAny(token, symbols):
 			dst = append(dst, token...)
 		case ok:
 			dst = append(dst, word...)

@@ -149,12 +149,16 @@ func TestExport(t *testing.T) {
 	if err != nil || len(files) != 5 {
 		t.Fatalf("Export = %v, %v", files, err)
 	}
+	secret, err := a.key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range files {
 		b, err := os.ReadFile(filepath.Join(out, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(b, []byte("PRIVATE")) || bytes.Contains(b, a.key.D.Bytes()) {
+		if bytes.Contains(b, []byte("PRIVATE")) || bytes.Contains(b, secret) {
 			t.Errorf("%s holds the key", name)
 		}
 		switch filepath.Ext(name) {
