@@ -39,6 +39,8 @@ type cli struct {
 	Diag     diagCmd     `cmd:"" help:"Show how the filter reads an input."`
 	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and end."`
 }
 
 // session is what every command gets: its streams and its configuration file.
@@ -71,7 +73,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"system_config": systemConfig},
+		kong.Vars{"system_config": systemConfig, "version": "schoolgate " + version},
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "schoolgate:", err)
@@ -86,11 +88,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	err = kctx.Run(&session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr})
-	switch err {
-	case nil:
+	if err == nil {
 		return 0
-	case errProblem: // bare: the command has said all there is to say
-	default:
+	}
+	if err.Error() != errProblem.Error() { // bare, the command has said all there is to say; kong wraps it
 		fmt.Fprintln(stderr, "schoolgate:", err)
 	}
 	return exitProblem
