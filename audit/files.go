@@ -119,7 +119,7 @@ func segments(dir string) ([]policy.EventID, error) {
 }
 
 // ErrLocked: another process is writing this journal.
-var ErrLocked = errors.New("journal is in use by another process")
+var ErrLocked = errors.New("in use by another schoolgate: stop that one, or give this one a data folder of its own")
 
 // lockDir holds a journal for one writer. The lock goes with the process,
 // however it ends.

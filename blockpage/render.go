@@ -70,6 +70,7 @@ type sheet struct {
 	Category, About           string
 	Class                     string
 	Pupil                     bool
+	Grave                     bool // nothing that a lesson could need
 }
 
 // execute writes the page for v from its template.
@@ -90,7 +91,7 @@ func choose(v *View) (*template.Template, *sheet) {
 	if k == mandatory {
 		v.Host, v.Rule, v.Note, v.Category = "", "", "", policy.Uncategorised
 	}
-	s := &sheet{View: *v, Pupil: v.Band.Pupil(), Class: v.Band.String()}
+	s := &sheet{View: *v, Pupil: v.Band.Pupil(), Class: v.Band.String(), Grave: k == mandatory}
 	if s.Pupil {
 		return chooseChild(k, v, s)
 	}

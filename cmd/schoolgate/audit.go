@@ -121,7 +121,7 @@ func (c *auditSearchCmd) Run(s *session) error {
 		found++
 		fmt.Fprintln(out, table.Line(&e))
 	}
-	fmt.Fprintf(out, "%d events\n", found)
+	fmt.Fprintln(out, counted(found, "event"))
 	if err := out.Flush(); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *auditVerifyCmd) Run(s *session) error {
 }
 
 func printReport(s *session, r *audit.Report) error {
-	fmt.Fprintf(s.stdout, "%d events in %d segments", r.Events, r.Segments)
+	fmt.Fprintf(s.stdout, "%s in %s", counted(r.Events, "event"), counted(r.Segments, "segment"))
 	if r.Events > 0 {
 		fmt.Fprintf(s.stdout, ", %s to %s", r.First, r.Last)
 	}
@@ -205,4 +205,12 @@ func printReport(s *session, r *audit.Report) error {
 	}
 	_, err := fmt.Fprintln(s.stdout, "verified: every record is as it was written")
 	return err
+}
+
+// counted is a number of things, as people write it.
+func counted[N int | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -88,6 +88,9 @@ func (c *reloadCmd) Run(s *session) error {
 		return err
 	}
 	changed, err := appliance.RequestReload(s.ctx, cfg.Box.Data)
+	if errors.Is(err, appliance.ErrNotRunning) {
+		return fmt.Errorf("nothing to reload: %w; the configuration is good and will be in force at the next start", err)
+	}
 	if err != nil {
 		return fmt.Errorf("not reloaded, the last good state stays in force: %w", err)
 	}
