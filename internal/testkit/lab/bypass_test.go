@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -331,6 +332,8 @@ func addressesOfOthers(t *testing.T, h *Host, v6 bool) {
 	}
 	h.addresses("lo", taken+mask)
 	t.Cleanup(func() { ip(t, "-n "+h.name+" addr del "+taken+mask+" dev lo") })
+	name := "asked-by-" + h.name + strings.ReplaceAll(taken, ":", "-") + ".example"
+	h.askAs(t, taken, net.JoinHostPort(h.router(v6), "53"), name)
 	together([]string{
 		At(hostAllowed, v6, 80), At(hostAllowed, v6, 443),
 		net.JoinHostPort(h.router(v6), "3128"), net.JoinHostPort(h.router(v6), "53"),
@@ -349,6 +352,30 @@ func addressesOfOthers(t *testing.T, h *Host, v6 bool) {
 			t.Errorf("%s from %s: %v, want silence", to, taken, err)
 		}
 	})
+	if n := h.lab.Internet.Count("resolver " + name); n > 0 {
+		t.Errorf("a question in the name of %s was taken up", taken)
+	}
+}
+
+// askAs sends a question in another's name; the answer would go to the other, so
+// whether it was taken up shows at the resolver only.
+func (h *Host) askAs(t *testing.T, from, server, name string) {
+	t.Helper()
+	question, err := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.do(func() {
+		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
+		var c net.Conn
+		if c, err = d.Dial("udp", server); err == nil {
+			_, err = c.Write(question)
+			err = errors.Join(err, c.Close())
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *Host) router(v6 bool) string {
@@ -400,7 +427,7 @@ func networksApart(t *testing.T, h *Host, v6 bool) {
 	}
 	l := h.lab.Staff.listen("tcp", net.JoinHostPort(to, "7777"))
 	defer l.Close()
-	if got := h.Probe("tcp", net.JoinHostPort(to, "7777")); got != "silent" {
+	if got := h.Probe("tcp", l.Addr().String()); got != "silent" {
 		t.Errorf("a computer of the staff = %s, want silence", got)
 	}
 }

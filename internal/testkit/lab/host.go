@@ -43,7 +43,8 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (conn net.Conn, e
 }
 
 // Probe says what comes of sending something to an address: "open" if somebody
-// out there answered, "refused" if it was turned away at once, "silent" if
+// out there answered, "connected" and more if somebody took a TCP connection and
+// did not, "refused" if it was turned away at once, "silent" if
 // nothing came back.
 func (h *Host) Probe(network, addr string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -61,7 +62,10 @@ func (h *Host) Probe(network, addr string) string {
 	}
 	reply := make([]byte, 512)
 	count, err := conn.Read(reply)
-	if err != nil {
+	switch {
+	case err != nil && network == "tcp":
+		return "connected, then " + outcome(err)
+	case err != nil:
 		return outcome(err)
 	}
 	if string(reply[:count]) == greeting {
