@@ -150,22 +150,12 @@ func outdatedStarter(info categories.Info) bool {
 	return false
 }
 
-// mandatoryKey is the key that seals mandatory lists. It lies beside the stores
-// and is made on first use.
+// mandatoryKey is the key that seals mandatory lists: see storeKey.
 func mandatoryKey(box configs.Box) ([]byte, error) {
 	if err := os.MkdirAll(box.Lists.Store, 0o700); err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
 	return storeKey(box.Lists.Store)
-}
-
-// storeKey is the key of the stores in a folder.
-func storeKey(dir string) ([]byte, error) {
-	key, err := categories.LoadOrCreateKey(filepath.Join(dir, keyFile))
-	if err != nil {
-		return nil, fmt.Errorf("key of the mandatory lists: %w", err)
-	}
-	return key, nil
 }
 
 // openPolicy compiles who is who and puts the first snapshot in force.
