@@ -37,7 +37,7 @@ func newSwapBox(tb testing.TB, lots [2][]blocklists.Feed) *swapBox {
 	tb.Helper()
 	dir := tb.TempDir()
 	up := testkit.NewUpstream(tb, "open.example. 300 IN A 203.0.113.1")
-	ports := testkit.FreePorts(tb, 2)
+	ports := testkit.FreePorts(tb, 3)
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
@@ -47,7 +47,8 @@ func newSwapBox(tb testing.TB, lots [2][]blocklists.Feed) *swapBox {
 data: var
 dns: {listen: ["127.0.0.1:%d"], upstreams: ["%s"], rate: 0}
 proxy: {listen: ["127.0.0.1:%d"]}
-`, ports[0], up.Addr, ports[1]))
+metrics: {listen: ["127.0.0.1:%d"]}
+`, ports[0], up.Addr, ports[1], ports[2]))
 	write("policy.yaml", "profiles:\n  ks2:\n    band: ks2\n    block: [pornography, gambling, gaming, malware, phishing]\n    uncategorised: allow\n")
 	cfg, problems := configs.Load(filepath.Join(dir, "schoolgate.yaml"))
 	if err := blocklists.Joined(problems); err != nil {
