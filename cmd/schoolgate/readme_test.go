@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,6 +162,7 @@ func runStep(t *testing.T, dir string, s step) string {
 // processes that can be ended together.
 func shell(ctx context.Context, dir, command string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", "-c", command)
+	cmd.Env = asATerminal(os.Environ())
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -319,4 +321,12 @@ func TestReadmeOutputIsCompared(t *testing.T) {
 			t.Errorf("%s: matches(%q) by %q = %t, want %t", tt.name, tt.output, tt.want, got, tt.matches)
 		}
 	}
+}
+
+// asATerminal is the environment of a person's terminal: a make that runs the
+// tests leaves no trace in it, or the reader's make would speak as its child.
+func asATerminal(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool {
+		return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=")
+	})
 }
