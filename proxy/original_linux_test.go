@@ -15,13 +15,13 @@ func TestRedirected(t *testing.T) {
 	const inside = "SCHOOLGATE_TEST_NETNS"
 	if os.Getenv(inside) == "" {
 		if os.Getuid() != 0 {
-			t.Skip("redirects need root")
+			t.Skip("SKIPPED: redirecting connections needs root")
 		}
 		cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^TestRedirected$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		out, err := cmd.CombinedOutput()
 		if text := string(out); err != nil && (strings.Contains(text, "not permitted") || strings.Contains(text, "executable file not found")) {
-			t.Skipf("no network namespace with nftables here: %s", out)
+			t.Skipf("SKIPPED: no network namespace with nftables here: %s", out)
 		} else if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
