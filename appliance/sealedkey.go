@@ -81,3 +81,19 @@ func unsealedKey(dir string) ([]byte, error) {
 	}
 	return categories.LoadOrCreateKey(filepath.Join(dir, keyFile))
 }
+
+// readingKey is the key of the stores in a folder for one who only reads them:
+// none is made. Without any, a store that holds mandatory lists does not open,
+// and says that its key is missing.
+func readingKey(dir string) ([]byte, error) {
+	for _, name := range []string{keyFile, sealedMark} {
+		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return storeKey(dir)
+		}
+	}
+	key, err := credentialKey(os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return nil, fmt.Errorf("key of the mandatory lists: %w", err)
+	}
+	return key, nil
+}

@@ -55,3 +55,24 @@ func TestTheKeyOfMandatoryListsMayBeACredential(t *testing.T) {
 		t.Errorf("storeKey without the credential = %x, %v", key, err)
 	}
 }
+
+// Who only reads a store makes no key: one made up would hide that the real one
+// is missing.
+func TestReadingMakesNoKey(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	dir := t.TempDir()
+	key, err := readingKey(dir)
+	if err != nil || key != nil {
+		t.Errorf("readingKey of an empty folder = %x, %v, want none", key, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, keyFile)); err == nil {
+		t.Errorf("reading made %s", keyFile)
+	}
+	want, err := storeKey(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := readingKey(dir); err != nil || !bytes.Equal(key, want) {
+		t.Errorf("readingKey = %x, %v, want the folder's %x", key, err, want)
+	}
+}

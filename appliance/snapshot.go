@@ -322,7 +322,7 @@ func openForReading(ctx context.Context, box configs.Box, path string) (*categor
 		if err != nil {
 			return nil, nil, fmt.Errorf("category store: %w", err)
 		}
-		key, err := storeKey(box.Lists.Store)
+		key, err := readingKey(box.Lists.Store)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -342,7 +342,7 @@ func openStoreFile(path string) (*categories.Store, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
-	key, err := storeKey(filepath.Dir(path))
+	key, err := readingKey(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
