@@ -203,6 +203,11 @@ func keepsMandatory(folder string, before, after categories.Info) error {
 		removed[c.Feed] = removed[c.Feed] || c.Store >= before.Version
 	}
 	in := mandatorySources(after)
+	for i := range after.Sources {
+		if s := &after.Sources[i]; s.Synthetic {
+			delete(in, s.Name) // a real list that is now called invented could go at the next build
+		}
+	}
 	var missing []error
 	for i := range before.Sources {
 		s := &before.Sources[i]

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"schoolgate/blocklists"
+	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/policy"
 )
@@ -139,6 +140,25 @@ func TestKeyIsSealed(t *testing.T) {
 	for path, want := range map[string]os.FileMode{filepath.Join(dir, keyFile): 0o600, dir: 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v; want %o", path, info.Mode(), err, want)
+		}
+	}
+}
+
+// A real mandatory list that the feed file suddenly calls invented is gone: else the
+// next build could lack it, and nobody would have said so.
+func TestMandatoryListIsNotCalledInvented(t *testing.T) {
+	info := func(synthetic bool) categories.Info {
+		return categories.Info{Version: 1, Sources: []categories.SourceInfo{
+			{Source: categories.Source{Name: "police", Mandatory: true, Synthetic: synthetic}, Entries: 3},
+		}}
+	}
+	err := keepsMandatory(t.TempDir(), info(false), info(true))
+	if err == nil || !strings.Contains(err.Error(), `lacks the mandatory list "police"`) {
+		t.Errorf("a real list called invented: %v", err)
+	}
+	for _, ok := range [][2]bool{{false, false}, {true, true}, {true, false}} {
+		if err := keepsMandatory(t.TempDir(), info(ok[0]), info(ok[1])); err != nil {
+			t.Errorf("invented before %v, after %v: %v", ok[0], ok[1], err)
 		}
 	}
 }
