@@ -74,9 +74,12 @@ func (a *Alert) Mail() string {
 	return "none"
 }
 
-// theme is what the event is about: the theme its category covers, so that two
-// lists naming one thing differently make one alert.
+// theme is what the event is about: what was searched for, or the theme its
+// category covers, so that two lists naming one thing differently make one alert.
 func theme(ev *policy.Event) string {
+	if ev.Theme != "" {
+		return ev.Theme
+	}
 	if class := ev.Category.Class(); class.Theme != "" {
 		return class.Theme
 	}

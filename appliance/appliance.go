@@ -154,10 +154,8 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err := os.MkdirAll(box.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Reserve: journalReserve, Log: a.log, Metrics: a.registry}
-	if box.Audit.Durability == configs.StrictlySync {
-		options.Durability = audit.Strict
-	}
+	options := journalOptions(&box)
+	options.Log, options.Metrics = a.log, a.registry
 	journal, err := audit.Open(filepath.Join(box.Data, journalDir), options)
 	if err != nil {
 		return fmt.Errorf("audit journal: %w", err)
@@ -165,6 +163,14 @@ func (a *Appliance) openJournal(context.Context) error {
 	a.journal = journal
 	a.onClose(journal.Close)
 	return nil
+}
+
+func journalOptions(box *configs.Box) audit.Options {
+	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Reserve: journalReserve}
+	if box.Audit.Durability == configs.StrictlySync {
+		options.Durability = audit.Strict
+	}
+	return options
 }
 
 func (a *Appliance) openHealth(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -53,44 +55,65 @@ func (a *Appliance) controlHandler() http.Handler {
 			reply.Problems = lines(err)
 		}
 		reply.Changed = changed
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(reply); err != nil {
-			a.log.Warn("control answer not sent", "err", err)
-		}
+		a.answer(w, reply)
 	})
+	mux.HandleFunc("POST /record", a.recordAct)
 	return mux
+}
+
+// answer sends what a command asked for.
+func (a *Appliance) answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		a.log.Warn("control answer not sent", "err", err)
+	}
 }
 
 // RequestReload asks the daemon whose data directory is dir to reload, and
 // returns what is in force after it. An error tells why the old state was kept.
 func RequestReload(ctx context.Context, dir string) (string, error) {
+	var reply reloadReply
+	if err := command(ctx, dir, "reload", nil, &reply); err != nil {
+		return "", err
+	}
+	errs := make([]error, len(reply.Problems))
+	for i, p := range reply.Problems {
+		errs[i] = errors.New(p)
+	}
+	return reply.Changed, errors.Join(errs...)
+}
+
+// command sends one command to the daemon whose data directory is dir: in as
+// JSON, its answer into out. [ErrNotRunning] where there is none.
+func command(ctx context.Context, dir, name string, in, out any) error {
 	path := filepath.Join(dir, controlSocket)
 	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://schoolgate/reload", nil)
+	body, err := json.Marshal(in)
 	if err != nil {
-		return "", err
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://schoolgate/"+name, bytes.NewReader(body))
+	if err != nil {
+		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%w: nothing answers at %s: %w", ErrNotRunning, path, err)
+		return fmt.Errorf("%w: nothing answers at %s: %w", ErrNotRunning, path, err)
 	}
 	defer resp.Body.Close()
-	var reply reloadReply
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&reply); err != nil {
-		return "", fmt.Errorf("answer of the daemon: %w", err)
+	if resp.StatusCode != http.StatusOK {
+		text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+		return errors.Join(fmt.Errorf("%s refused: %s", name, strings.TrimSpace(string(text))), err)
 	}
-	if len(reply.Problems) > 0 {
-		errs := make([]error, len(reply.Problems))
-		for i, p := range reply.Problems {
-			errs[i] = errors.New(p)
-		}
-		return reply.Changed, errors.Join(errs...)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(out); err != nil {
+		return fmt.Errorf("answer of the daemon: %w", err)
 	}
-	return reply.Changed, nil
+	return nil
 }
 
 // lines takes a joined error apart, a line for each problem.

@@ -35,6 +35,17 @@ const (
 	hasFinding
 	hasPolicyVersion
 	hasStoreVersion // varint
+	hasPerson
+	hasPort // varint
+	hasUse
+	hasWords
+	hasTheme
+	hasTerm
+	hasType
+	hasSize // zigzag varint
+	hasAct
+	hasSubject
+	hasNote
 )
 
 // Longer fields are cut, at a whole character, and counted: no field of an
@@ -89,7 +100,38 @@ func appendEvent(b []byte, e, prev *policy.Event, t, prevT int64) []byte {
 	if fields&hasStoreVersion != 0 {
 		b = binary.AppendUvarint(b, e.StoreVersion)
 	}
+	if fields >= hasPerson {
+		b = appendSeldom(b, fields, e)
+	}
 	binary.LittleEndian.PutUint16(b[start:], uint16(len(b)-start-2))
+	return b
+}
+
+// appendSeldom writes the fields that most events leave empty.
+func appendSeldom(b []byte, fields uint64, e *policy.Event) []byte {
+	b = appendIf(b, fields, hasPerson, e.Person)
+	if fields&hasPort != 0 {
+		b = binary.AppendUvarint(b, uint64(e.Port))
+	}
+	if fields&hasUse != 0 {
+		b = append(b, uses.toDisk[e.Use])
+	}
+	if fields&hasWords != 0 {
+		b = appendString(b, clip(e.Words, maxPath))
+	}
+	b = appendIf(b, fields, hasTheme, e.Theme)
+	b = appendIf(b, fields, hasTerm, e.Term)
+	b = appendIf(b, fields, hasType, e.Type)
+	if fields&hasSize != 0 {
+		b = binary.AppendVarint(b, e.Size)
+	}
+	b = appendIf(b, fields, hasAct, e.Act)
+	if fields&hasSubject != 0 {
+		b = appendString(b, clip(e.Subject, maxPath))
+	}
+	if fields&hasNote != 0 {
+		b = appendString(b, clip(e.Note, maxPath))
+	}
 	return b
 }
 
@@ -118,6 +160,17 @@ func differing(e, prev *policy.Event) (fields uint64) {
 	set(e.Finding != prev.Finding, hasFinding)
 	set(e.PolicyVersion != prev.PolicyVersion, hasPolicyVersion)
 	set(e.StoreVersion != prev.StoreVersion, hasStoreVersion)
+	set(e.Person != prev.Person, hasPerson)
+	set(e.Port != prev.Port, hasPort)
+	set(e.Use != prev.Use, hasUse)
+	set(e.Words != prev.Words, hasWords)
+	set(e.Theme != prev.Theme, hasTheme)
+	set(e.Term != prev.Term, hasTerm)
+	set(e.Type != prev.Type, hasType)
+	set(e.Size != prev.Size, hasSize)
+	set(e.Act != prev.Act, hasAct)
+	set(e.Subject != prev.Subject, hasSubject)
+	set(e.Note != prev.Note, hasNote)
 	return fields
 }
 
@@ -146,8 +199,9 @@ func clip(s string, limit int) string {
 
 // oversized reports whether writing the event cuts one of its fields.
 func oversized(e *policy.Event) bool {
-	return len(e.Path) > maxPath || max(len(e.Host), len(e.Client), len(e.Device), len(e.Method), len(e.Rule),
-		len(e.Group), len(e.Profile), len(e.Finding), len(e.PolicyVersion)) > maxField
+	return max(len(e.Path), len(e.Words), len(e.Subject), len(e.Note)) > maxPath ||
+		max(len(e.Host), len(e.Client), len(e.Device), len(e.Method), len(e.Rule), len(e.Group), len(e.Profile), len(e.Finding),
+			len(e.PolicyVersion), len(e.Person), len(e.Theme), len(e.Term), len(e.Type), len(e.Act)) > maxField
 }
 
 var errBadEvent = errors.New("bad event encoding")
@@ -223,7 +277,31 @@ func decodeEvent(rec string, e *policy.Event, nanos *int64) bool {
 	if fields&hasStoreVersion != 0 {
 		e.StoreVersion = d.uvarint()
 	}
+	if fields >= hasPerson {
+		d.seldom(fields, e)
+	}
 	return !d.bad
+}
+
+// seldom reads what appendSeldom wrote.
+func (d *decoder) seldom(fields uint64, e *policy.Event) {
+	d.stringIf(fields, hasPerson, &e.Person)
+	if fields&hasPort != 0 {
+		e.Port = uint16(d.uvarint())
+	}
+	if fields&hasUse != 0 {
+		e.Use = uses.fromDisk[d.byte()]
+	}
+	d.stringIf(fields, hasWords, &e.Words)
+	d.stringIf(fields, hasTheme, &e.Theme)
+	d.stringIf(fields, hasTerm, &e.Term)
+	d.stringIf(fields, hasType, &e.Type)
+	if fields&hasSize != 0 {
+		e.Size = d.varint()
+	}
+	d.stringIf(fields, hasAct, &e.Act)
+	d.stringIf(fields, hasSubject, &e.Subject)
+	d.stringIf(fields, hasNote, &e.Note)
 }
 
 // decoder takes values off the front of a record; bad is set once one is not

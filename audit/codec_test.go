@@ -13,6 +13,7 @@ import (
 // policy is appended to codes.go.
 func TestCodes(t *testing.T) {
 	checkCodes(t, "door", doors, policy.Door.String, len(doorCodes))
+	checkCodes(t, "use", uses, policy.Use.String, len(useCodes))
 	checkCodes(t, "verdict", verdicts, policy.Verdict.String, len(verdictCodes))
 	checkCodes(t, "reason", reasons, policy.Reason.String, len(reasonCodes))
 }
@@ -39,7 +40,7 @@ func TestDecodeNewerVersion(t *testing.T) {
 	e := event(1)
 	b := appendEvent(nil, &e, &noEvent, unixNano(e.Time), 0)
 	fields, n := binary.Uvarint(b[2:])
-	body := binary.AppendUvarint(nil, fields|hasStoreVersion<<1)
+	body := binary.AppendUvarint(nil, fields|hasNote<<1)
 	body = append(append(body, b[2+n:]...), "something new"...)
 	rec := append(binary.LittleEndian.AppendUint16(nil, uint16(len(body))), body...)
 	err := decodeEvents(string(rec), 9, 1, func(got *policy.Event) bool {

@@ -5,7 +5,8 @@ import "schoolgate/policy"
 // What doors, verdicts and reasons are called on disk. The numbers in policy
 // follow the decision order and may move; these never do: append only.
 var (
-	doorCodes    = [...]string{0: "", 1: "dns", 2: "http", 3: "connect", 4: "tls", 5: "inspect", 6: "check"}
+	doorCodes    = [...]string{0: "", 1: "dns", 2: "http", 3: "connect", 4: "tls", 5: "inspect", 6: "check", 7: "staff"}
+	useCodes     = [...]string{0: "", 1: "person", 2: "background"}
 	verdictCodes = [...]string{0: "block", 1: "warn", 2: "allow"}
 	reasonCodes  = [...]string{
 		0: "not_ready", 1: "bad_host", 2: "mandatory", 3: "never_block", 4: "quarantine", 5: "unsigned",
@@ -23,6 +24,7 @@ type codec[T ~uint8] struct {
 
 var (
 	doors    = newCodec[policy.Door](doorCodes[:], policy.Door.String)
+	uses     = newCodec[policy.Use](useCodes[:], policy.Use.String)
 	verdicts = newCodec[policy.Verdict](verdictCodes[:], policy.Verdict.String)
 	reasons  = newCodec[policy.Reason](reasonCodes[:], policy.Reason.String)
 )

@@ -72,7 +72,7 @@ func (b *batch) reset() {
 
 // Record writes one event and sets its ID (and its Time, if it has none). When
 // it returns nil, the event has been handed to the kernel, and is on disk if it
-// is flagged. An error means that it is not known to be recorded: the answer
+// is durable ([policy.Event.Durable]). An error means that it is not known to be recorded: the answer
 // must be a refusal. Waiting callers share a write; when more than
 // Options.MaxWaiting wait, the rest get [ErrOverloaded] at once.
 func (j *Journal) Record(ev *policy.Event) error {
@@ -83,7 +83,7 @@ func (j *Journal) Record(ev *policy.Event) error {
 	}
 	place := b.add(ev)
 	j.mu.Unlock()
-	return j.commit(b, lead, func(first policy.EventID) { ev.ID = first + policy.EventID(place) }, ev.Flagged())
+	return j.commit(b, lead, func(first policy.EventID) { ev.ID = first + policy.EventID(place) }, ev.Durable())
 }
 
 // RecordBatch writes events in order, sharing frames, and sets their IDs. On an
@@ -109,18 +109,18 @@ func (j *Journal) recordSome(evs []policy.Event) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	place, before := b.count, b.flagged
+	place, durable := b.count, false
 	for n < len(evs) && !b.full() {
 		b.add(&evs[n])
+		durable = durable || evs[n].Durable()
 		n++
 	}
-	flagged := b.flagged > before
 	j.mu.Unlock()
 	err = j.commit(b, lead, func(first policy.EventID) {
 		for i := range evs[:n] {
 			evs[i].ID = first + policy.EventID(place+i)
 		}
-	}, flagged)
+	}, durable)
 	return n, err
 }
 

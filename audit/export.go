@@ -85,6 +85,7 @@ func newExporter(w *bufio.Writer, format Format) (write func(*policy.Event) erro
 var csvColumns = [...]string{
 	"id", "time", "door", "client", "device", "group", "profile", "pupil", "host", "path", "method", "verdict",
 	"reason", "category", "rule", "severity", "finding", "status", "policy", "store",
+	"person", "port", "use", "words", "theme", "term", "type", "size", "act", "subject", "note",
 }
 
 func csvRow(row []string, e *policy.Event) []string {
@@ -98,7 +99,9 @@ func csvRow(row []string, e *policy.Event) []string {
 		e.ID.String(), e.Time.UTC().Format(time.RFC3339Nano), e.Door.String(), cell(e.Client), cell(e.Device),
 		cell(e.Group), cell(e.Profile), strconv.FormatBool(e.Pupil), cell(e.Host), cell(e.Path), cell(e.Method),
 		e.Verdict.String(), e.Reason.String(), e.Category.String(), cell(e.Rule), number(int(e.Severity)),
-		cell(e.Finding), number(e.Status), cell(e.PolicyVersion), strconv.FormatUint(e.StoreVersion, 10))
+		cell(e.Finding), number(e.Status), cell(e.PolicyVersion), strconv.FormatUint(e.StoreVersion, 10),
+		cell(e.Person), number(int(e.Port)), e.Use.String(), cell(e.Words), cell(e.Theme), cell(e.Term), cell(e.Type),
+		number(int(e.Size)), cell(e.Act), cell(e.Subject), cell(e.Note))
 }
 
 // appendJSON writes the event as one line. What JSON lets stand in a string but

@@ -124,8 +124,8 @@ func TestExportCSV(t *testing.T) {
 	e := flagged(0)
 	e.Time = time.Date(2026, 3, 3, 10, 15, 4, 0, time.UTC)
 	got := export(t, recorded(t, []policy.Event{e}), CSV, Query{})
-	want := "id,time,door,client,device,group,profile,pupil,host,path,method,verdict,reason,category,rule,severity,finding,status,policy,store\r\n" +
-		"SG-1,2026-03-03T10:15:04Z,dns,10.2.0.0,tablet-7,year5,ks2,true,host0.example,,A,block,category,gambling,policy.yaml:12,4,,,v3,42\r\n"
+	want := "id,time,door,client,device,group,profile,pupil,host,path,method,verdict,reason,category,rule,severity,finding,status,policy,store,person,port,use,words,theme,term,type,size,act,subject,note\r\n" +
+		"SG-1,2026-03-03T10:15:04Z,dns,10.2.0.0,tablet-7,year5,ks2,true,host0.example,,A,block,category,gambling,policy.yaml:12,4,,,v3,42,,,,,,,,,,,\r\n"
 	if got != want {
 		t.Errorf("CSV =\n%s\nwant\n%s", got, want)
 	}

@@ -30,11 +30,19 @@ func openTest(t testing.TB, dir string, o Options) *Journal {
 }
 
 func event(n int) policy.Event {
-	return policy.Event{
+	e := policy.Event{
 		Time: time.Unix(1790000000, int64(n)).UTC(), Door: policy.DoorDNS, Client: fmt.Sprintf("10.2.%d.%d", n>>8&255, n&255),
 		Device: "tablet-7", Group: "year5", Profile: "ks2", Pupil: true, Host: fmt.Sprintf("host%d.example", n%97),
 		Method: "A", Verdict: policy.Allow, Reason: policy.ReasonDefault, Rule: "policy.yaml:12", PolicyVersion: "v3", StoreVersion: 42,
 	}
+	switch n % 7 {
+	case 5: // a search inside an inspected tunnel
+		e.Door, e.Person, e.Port, e.Use, e.Words = policy.DoorInspect, "zoe", 8443, policy.UsePerson, fmt.Sprintf("volcanoes %d", n)
+		e.Theme, e.Term, e.Type, e.Size = "weapons", "volcano", "text/html", int64(n)
+	case 6:
+		e = policy.StaffAct(e.Time, "dsl", "audit.search", fmt.Sprintf("device tablet-%d", n), "a parent asked")
+	}
+	return e
 }
 
 func flagged(n int) policy.Event {

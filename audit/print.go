@@ -36,7 +36,7 @@ func NewTable(width int) *Table {
 	}
 	add("verdict", 7, func(e *policy.Event) string { return e.Verdict.String() })
 	host := len(t.columns)
-	add("host", 0, func(e *policy.Event) string { return e.Host + e.Path })
+	add("host", 0, where)
 	category := 14
 	if wide {
 		category = 19 // the longest there is
@@ -65,10 +65,21 @@ func (t *Table) location() *time.Location {
 }
 
 func who(e *policy.Event) string {
+	if e.Person != "" {
+		return e.Person
+	}
 	if e.Device != "" {
 		return e.Device
 	}
 	return e.Client
+}
+
+// where is what was asked for, or what a member of staff did and to what.
+func where(e *policy.Event) string {
+	if e.Door == policy.DoorStaff {
+		return strings.TrimSpace(e.Act + " " + e.Subject)
+	}
+	return e.Host + e.Path
 }
 
 // what is the category, or in brackets why something was refused without one.

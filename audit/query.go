@@ -20,7 +20,7 @@ type Query struct {
 	Category policy.Category
 	Verdicts []policy.Verdict // any of them
 	Flagged  bool             // only what a person must hear of
-	Text     string           // somewhere in host, path, device, rule or finding, in any case
+	Text     string           // somewhere in host, path, device, person, search, term, rule, finding or act, in any case
 	Limit    int              // at most so many events
 	Newest   bool             // the newest first
 }
@@ -92,7 +92,7 @@ func (f *filter) text(e *policy.Event) bool {
 	if f.Text == "" {
 		return true
 	}
-	for _, s := range [...]string{e.Host, e.Path, e.Device, e.Rule, e.Finding} {
+	for _, s := range [...]string{e.Host, e.Path, e.Device, e.Rule, e.Finding, e.Person, e.Words, e.Term, e.Act, e.Subject, e.Note} {
 		if strings.Contains(strings.ToLower(s), f.Text) {
 			return true
 		}

@@ -46,8 +46,9 @@ func (id *EventID) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// Event is one finished request, as the journal keeps it. It holds no body, no
-// form field, no cookie and no credential (R24, privacy 4).
+// Event is one finished request, as the journal keeps it, or what a person did
+// with the box ([DoorStaff]). It holds no body, no form field, no cookie and no
+// credential (R24, privacy 4).
 type Event struct {
 	ID   EventID   `json:"id"`
 	Time time.Time `json:"time"`
@@ -58,10 +59,17 @@ type Event struct {
 	Group   string `json:"group,omitempty"`
 	Profile string `json:"profile,omitempty"`
 	Pupil   bool   `json:"pupil,omitempty"`
+	Person  string `json:"person,omitempty"` // who signed in, where somebody did; of DoorStaff who did it
 
 	Host   string `json:"host"`             // canonical; sealed as "" for a mandatory hit
 	Path   string `json:"path,omitempty"`   // without query; only where the URL was seen
+	Port   uint16 `json:"port,omitempty"`   // where it is not the usual one of the door
 	Method string `json:"method,omitempty"` // HTTP method or DNS type
+	Use    Use    `json:"use,omitempty"`    // whether a person asked or a page did (R42)
+
+	Words string `json:"words,omitempty"` // of a search at a known engine, and of nothing else (privacy 4)
+	Theme string `json:"theme,omitempty"` // what the watched phrase or the page is about, e.g. "self_harm" (M1)
+	Term  string `json:"term,omitempty"`  // the watched phrase that spoke
 
 	Verdict  Verdict  `json:"verdict"`
 	Reason   Reason   `json:"reason"`
@@ -70,14 +78,25 @@ type Event struct {
 	Severity uint8    `json:"severity,omitempty"`
 	Finding  string   `json:"finding,omitempty"` // e.g. "sni_mismatch", "malformed": a word, never free text
 	Status   int      `json:"status,omitempty"`  // HTTP status or DNS RCODE of our own answer
+	Type     string   `json:"type,omitempty"`    // media type of an inspected reply, without parameters
+	Size     int64    `json:"size,omitempty"`    // bytes of an inspected reply, where its headers said so
+
+	// What a person did with the box. Only DoorStaff has these.
+	Act     string `json:"act,omitempty"`     // a word, e.g. "audit.search", "quarantine"
+	Subject string `json:"subject,omitempty"` // what it was done to: a device, a host, a reference, a query
+	Note    string `json:"note,omitempty"`    // why, in that person's words (R31)
 
 	PolicyVersion string `json:"policy,omitempty"`
 	StoreVersion  uint64 `json:"store,omitempty"`
 }
 
-// Flagged reports whether a person must hear of the event; such an event is on
-// disk before its answer leaves.
+// Flagged reports whether a person must hear of the event.
 func (e *Event) Flagged() bool { return e.Severity > 0 }
+
+// Durable reports whether the event must be on disk, and not only with the kernel,
+// before its answer leaves or its act is done: what a person must hear of, and what
+// staff did.
+func (e *Event) Durable() bool { return e.Flagged() || e.Door == DoorStaff }
 
 // Event starts the record of a ruling: who asked, what was decided and by what.
 // A mandatory hit keeps no host and no path: the box must not be able to print
@@ -111,6 +130,56 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 	return e
 }
 
+// StaffAct is the record of what a person did with the box: when, who, the act as a
+// word, what it was done to, and why in that person's own words.
+func StaffAct(at time.Time, person, act, subject, why string) Event {
+	return Event{
+		Time: at, Door: DoorStaff, Verdict: Allow, Reason: ReasonDefault,
+		Person: person, Act: act, Subject: subject, Note: why,
+	}
+}
+
+// Use tells a request that a person made from what a page or program does by
+// itself (R42). It is the browser's word (Fetch Metadata), so it is evidence and
+// no proof.
+type Use uint8
+
+// The uses.
+const (
+	UseUnknown    Use = iota // the door cannot see it
+	UsePerson                // a page that a person opened: typed, clicked, searched
+	UseBackground            // what a page or program fetches by itself
+)
+
+var useNames = [...]string{UseUnknown: "", UsePerson: "person", UseBackground: "background"}
+
+// String is the use as records write it, "" for what is not known.
+func (u Use) String() string {
+	if int(u) < len(useNames) {
+		return useNames[u]
+	}
+	return ""
+}
+
+// ParseUse reads what String wrote; ok is false for a word that is none.
+func ParseUse(s string) (u Use, ok bool) {
+	for i, name := range useNames {
+		if name == s {
+			return Use(i), true
+		}
+	}
+	return UseUnknown, false
+}
+
+// MarshalText and UnmarshalText make uses readable in records.
+func (u Use) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an unknown word is not known.
+func (u *Use) UnmarshalText(b []byte) error {
+	*u, _ = ParseUse(string(b))
+	return nil
+}
+
 // FindingOverblock marks a host refused for pages nobody could see (I3).
 const FindingOverblock = "overblock"
 
@@ -122,7 +191,7 @@ func clientText(addr netip.Addr) string {
 }
 
 // Sink takes finished events. Record returns once the event has been handed to
-// the kernel (and, if flagged, is on disk) and has set its ID: only then may the
+// the kernel (and, if [Event.Durable], is on disk) and has set its ID: only then may the
 // answer leave. An error means the event is not recorded and the answer must be
 // a refusal.
 type Sink interface {

@@ -17,11 +17,12 @@ const (
 	DoorTLS                     // the SNI of a tunnel
 	DoorInspect                 // a request inside an inspected tunnel: the URL is known
 	DoorCheck                   // a person asking "what would happen?"
+	DoorStaff                   // no request: what a person did with the box
 )
 
 var doorNames = [...]string{
 	DoorDNS: "dns", DoorHTTP: "http", DoorCONNECT: "connect", DoorTLS: "tls",
-	DoorInspect: "inspect", DoorCheck: "check",
+	DoorInspect: "inspect", DoorCheck: "check", DoorStaff: "staff",
 }
 
 func (d Door) String() string {

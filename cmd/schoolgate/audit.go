@@ -32,7 +32,7 @@ type auditQuery struct {
 	Category string   `help:"Category ID."`
 	Verdict  []string `help:"block, warn or allow; several with commas."`
 	Flagged  bool     `help:"Only what a person must hear of."`
-	Text     string   `help:"Words somewhere in host, path, device, rule or finding."`
+	Text     string   `help:"Words somewhere in host, path, device, person, search, term, rule, finding or act."`
 	Limit    int      `help:"At most so many events; 0 for all."`
 }
 
