@@ -48,16 +48,17 @@ const journalReserve = 64 << 20
 
 // Appliance is the whole box.
 type Appliance struct {
-	load     func() (*configs.Config, error)
-	log      *slog.Logger
-	registry *prometheus.Registry
-	engine   policy.Engine
-	config   atomic.Pointer[configs.Config]
-	store    atomic.Pointer[categories.Store]
-	standIn  atomic.Pointer[categories.Store] // the store that stands in for damaged ones, if one does
-	dir      *categories.Dir
-	stores   *categories.Metrics
-	reloads  *prometheus.CounterVec
+	load       func() (*configs.Config, error)
+	log        *slog.Logger
+	registry   *prometheus.Registry
+	engine     policy.Engine
+	config     atomic.Pointer[configs.Config]
+	store      atomic.Pointer[categories.Store]
+	standIn    atomic.Pointer[categories.Store]     // the store that stands in for damaged ones, if one does
+	passedOver atomic.Pointer[[]categories.Skipped] // versions that could not be read when the store was opened
+	dir        *categories.Dir
+	stores     *categories.Metrics
+	reloads    *prometheus.CounterVec
 
 	journal *audit.Journal
 	dns     *dnsfilter.Server
@@ -84,7 +85,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 	a.reloads = newReloadMetric(a.registry)
 	a.config.Store(o.Config)
 	a.supply = newSupplying()
-	a.registry.MustRegister(newSupplyMetrics(a.config.Load))
+	a.registry.MustRegister(newSupplyMetrics(a.config.Load), a.damageMetric())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -33,6 +33,9 @@ type Ceremony struct {
 	By      string    `json:"by"`
 	By2     string    `json:"by2"`
 	Reason  string    `json:"reason"`
+	// Back says the contrary: the list came back with a store that a person went
+	// back to, and what was said before holds no longer.
+	Back bool `json:"back,omitempty"`
 }
 
 // String is the ceremony in a line, for whoever must see that a list is gone.
@@ -113,7 +116,7 @@ func writeCeremony(folder string, c Ceremony) error {
 	}
 	f, err := os.OpenFile(filepath.Join(folder, ceremoniesName), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("not removed, since it cannot be put on record: %w", err)
+		return notOnRecord(c, err)
 	}
 	// A line that a crash cut short is ended first, so that it spoils no other.
 	if end, serr := f.Stat(); serr == nil && end.Size() > 0 && !endsLine(f.Name(), end.Size()) {
@@ -121,9 +124,17 @@ func writeCeremony(folder string, c Ceremony) error {
 	}
 	_, err = f.Write(append(line, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close(), syncFolder(folder)); err != nil {
-		return fmt.Errorf("not removed, since it cannot be put on record: %w", err)
+		return notOnRecord(c, err)
 	}
 	return nil
+}
+
+func notOnRecord(c Ceremony, err error) error {
+	done := "removed"
+	if c.Back {
+		done = "gone back"
+	}
+	return fmt.Errorf("not %s, since it cannot be put on record: %w", done, err)
 }
 
 func endsLine(path string, size int64) bool {
@@ -178,7 +189,7 @@ func RemovedMandatory(cfg *configs.Config, info categories.Info) ([]Ceremony, er
 	}
 	in, last := mandatorySources(info), map[string]Ceremony{}
 	for _, c := range all {
-		if _, back := in[c.Feed]; !back {
+		if _, back := in[c.Feed]; !back && !c.Back {
 			last[c.Feed] = c
 		}
 	}
@@ -197,11 +208,7 @@ func keepsMandatory(folder string, before, after categories.Info) error {
 	if err != nil {
 		return fmt.Errorf("the record of removed mandatory lists: %w", err)
 	}
-	removed := map[string]bool{}
-	for _, c := range all {
-		// Of a list that came back in a later version it says nothing.
-		removed[c.Feed] = removed[c.Feed] || c.Store >= before.Version
-	}
+	removed := removedFrom(all, before.Version)
 	in := mandatorySources(after)
 	for i := range after.Sources {
 		if s := &after.Sources[i]; s.Synthetic {
@@ -219,22 +226,53 @@ func keepsMandatory(folder string, before, after categories.Info) error {
 	return errors.Join(errors.Join(missing...), floorHolds(withoutRemoved(before, removed), after))
 }
 
-// mayGoBack refuses an older version that lacks a mandatory list of the one in
-// force. From a store that cannot be read there is always a way back.
-func mayGoBack(cfg *configs.Config, dir *categories.Dir, key []byte, version uint64) error {
-	now, _, err := dir.OpenLastGood(key)
-	if err != nil || starterOnly(now.Info()) {
-		return nil
+// removedFrom are the lists that may be missing from what follows a version. Of a
+// list that came back since, in a later version or by going back to an older one,
+// a ceremony says nothing.
+func removedFrom(all []Ceremony, version uint64) map[string]bool {
+	removed := map[string]bool{}
+	for _, c := range all {
+		removed[c.Feed] = !c.Back && (removed[c.Feed] || c.Store >= version)
 	}
+	return removed
+}
+
+// noteReturns ends the ceremonies of lists that a store brings back which a person
+// goes back to. It is on record before the store is in force.
+func noteReturns(folder string, info categories.Info) error {
+	all, err := readCeremonies(folder)
+	if err != nil {
+		return fmt.Errorf("the record of removed mandatory lists: %w", err)
+	}
+	removed, in := removedFrom(all, info.Version), mandatorySources(info)
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		if !removed[name] {
+			continue
+		}
+		back := Ceremony{Time: time.Now(), Feed: name, Entries: in[name], Store: info.Version, Back: true, Reason: "lists rollback"}
+		if err := writeCeremony(folder, back); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayGoBack refuses an older version that lacks a mandatory list of the one in
+// force, and puts on record which lists come back. From a store that cannot be read there is always a way back.
+func mayGoBack(cfg *configs.Config, dir *categories.Dir, key []byte, version uint64) error {
 	then, err := categories.Open(dir.Path(version), key)
 	if err != nil {
 		return fmt.Errorf("category store: %w", err)
 	}
 	defer then.Close()
+	now, _, err := dir.OpenLastGood(key)
+	if err != nil || starterOnly(now.Info()) {
+		return noteReturns(cfg.Box.Lists.Store, then.Info())
+	}
 	if err := keepsMandatory(cfg.Box.Lists.Store, now.Info(), then.Info()); err != nil {
 		return fmt.Errorf("not back to store %d: %w", version, err)
 	}
-	return nil
+	return noteReturns(cfg.Box.Lists.Store, then.Info())
 }
 
 // withoutRemoved is a store's description without the mandatory categories whose

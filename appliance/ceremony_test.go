@@ -131,6 +131,43 @@ func TestRemovingAMandatoryList(t *testing.T) {
 	}
 }
 
+// A ceremony is spent once the list is in force again, also by a rollback to the
+// very version it was said of.
+func TestACeremonyIsSpentWhenARollbackBringsTheListBack(t *testing.T) { // I5
+	feeds := localFeeds + localFloor + "  - {name: police, path: police.txt, format: urls, category: terrorism, kind: mandatory, licence: test}\n"
+	b, write := localBox(t, feeds)
+	write("police.txt", names("terror", 20))
+	step := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	_, err := b.build()
+	step("with the list", err)
+	write("feeds.yaml", localFeeds+localFloor)
+	without, err := configuredFeeds(b.cfg)
+	step("feeds", err)
+	remove := Ceremony{Feed: "police", By: "A Head", By2: "B Governor", Reason: "the contract has ended"}
+	step("the ceremony", RemoveMandatory(b.cfg, without, remove))
+	_, err = b.build()
+	step("without the list", err)
+	_, err = Rollback(t.Context(), b.cfg, 1)
+	step("back to where it was", err)
+	b.listed("terror-3.example", policy.Terrorism)
+	if _, err := Rollback(t.Context(), b.cfg, 2); err == nil {
+		t.Error("the old ceremony served for going back to a version without the list")
+	}
+	if _, err := b.build(); err == nil {
+		t.Error("the old ceremony served for a build without the list")
+	}
+	b.listed("terror-3.example", policy.Terrorism)
+	step("a ceremony of its own", RemoveMandatory(b.cfg, without, remove))
+	_, err = Rollback(t.Context(), b.cfg, 2)
+	step("back to where it is gone, with a ceremony", err)
+	b.unlisted("terror-3.example")
+}
+
 // The key of the mandatory lists is the owner's alone (issue 5, item 5).
 func TestKeyIsSealed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")

@@ -41,6 +41,7 @@ func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error
 		return nil, err
 	}
 	store, skipped, err := a.dir.OpenLastGood(key, categories.WithMetrics(a.stores), categories.WithLog(a.log))
+	a.passedOver.Store(&skipped)
 	for _, s := range skipped {
 		a.log.Error("category store version is damaged and was passed over", "version", s.Version, "err", s.Err)
 	}
@@ -270,6 +271,7 @@ func (a *Appliance) newestStore() (*categories.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
+	a.passedOver.Store(nil)
 	return store, nil
 }
 
@@ -317,24 +319,30 @@ func openForReading(ctx context.Context, box configs.Box, path string) (*categor
 		store, err := openStoreFile(path)
 		return store, nothing, err
 	}
-	if _, err := os.Stat(box.Lists.Store); err == nil {
-		dir, err := categories.OpenDir(box.Lists.Store)
-		if err != nil {
-			return nil, nil, fmt.Errorf("category store: %w", err)
-		}
-		key, err := readingKey(box.Lists.Store)
-		if err != nil {
-			return nil, nil, err
-		}
-		store, damaged, err := dir.OpenLastGood(key)
-		if err != nil && len(damaged) > 0 {
-			return nil, nil, fmt.Errorf("category store: no version can be read: %w", damaged[0].Err)
-		}
-		if !errors.Is(err, categories.ErrNoStore) {
-			return store, nothing, err
-		}
+	store, damaged, err := lastGood(box)
+	switch {
+	case err != nil && len(damaged) > 0:
+		return nil, nil, fmt.Errorf("category store: no version can be read: %w", damaged[0].Err)
+	case errors.Is(err, categories.ErrNoStore):
+		return openStarter(ctx)
 	}
-	return openStarter(ctx)
+	return store, nothing, err
+}
+
+// lastGood opens the box's own store for one who only reads it.
+func lastGood(box configs.Box) (*categories.Store, []categories.Skipped, error) {
+	if _, err := os.Stat(box.Lists.Store); err != nil {
+		return nil, nil, categories.ErrNoStore
+	}
+	dir, err := categories.OpenDir(box.Lists.Store)
+	if err != nil {
+		return nil, nil, fmt.Errorf("category store: %w", err)
+	}
+	key, err := readingKey(box.Lists.Store)
+	if err != nil {
+		return nil, nil, err
+	}
+	return dir.OpenLastGood(key)
 }
 
 // openStoreFile opens one store; its key lies beside it.

@@ -21,6 +21,35 @@ const keptShare = 50
 // fewNames may be lost without a question, whatever share they are.
 const fewNames = 100
 
+// Bounds of a list that is read from the disk, where no download is compared with
+// the one before: it may become this many times as long, unless it stays short.
+const (
+	localGrowth = 4
+	shortList   = 1000
+)
+
+// localChanges says which public lists on the disk are suddenly of another size. A
+// list that was left out of the feed file was left out by a person.
+func localChanges(before, after categories.Info, local map[string]bool) (reasons []string) {
+	was := map[string]int{}
+	for i := range before.Sources {
+		was[before.Sources[i].Name] = before.Sources[i].Entries
+	}
+	for i := range after.Sources {
+		s := &after.Sources[i]
+		n, is := was[s.Name], s.Entries
+		if n == 0 || !local[s.Name] {
+			continue
+		}
+		shrank := n-is >= fewNames && 100*is < keptShare*n
+		grew := is > shortList && is > localGrowth*n && !s.Mandatory
+		if shrank || grew {
+			reasons = append(reasons, fmt.Sprintf("the list %q, read from the disk, has %d entries where the lists in force have %d of it", s.Name, is, n))
+		}
+	}
+	return reasons
+}
+
 // losses says why a version is held back for what it lacks, or nothing.
 func losses(before, after categories.Info) []string {
 	if was, is := before.Names+before.URLs, after.Names+after.URLs; was-is >= fewNames && 100*is < keptShare*was {
@@ -63,12 +92,17 @@ func (s *Supply) keepsFloor(c candidate) error {
 	return nil
 }
 
-// lost is [losses] against whatever is in force.
-func lost(before policy.Classifier, after *categories.Store) []string {
-	if store, ok := realLists(before); ok {
-		return losses(store.Info(), after.Info())
+// lost is [losses] and [localChanges] against whatever is in force.
+func (s *Supply) lost(before policy.Classifier, after *categories.Store) []string {
+	store, ok := realLists(before)
+	if !ok {
+		return nil
 	}
-	return nil
+	local := map[string]bool{}
+	for i := range s.feeds {
+		local[s.feeds[i].Name] = s.feeds[i].Remote.URL == ""
+	}
+	return append(losses(store.Info(), after.Info()), localChanges(store.Info(), after.Info(), local)...)
 }
 
 // realLists is the store in force if it is one that can be lost by: the starter

@@ -60,3 +60,36 @@ func TestBuildOfHalfTheNamesIsHeldBack(t *testing.T) { // T16, F8
 	}
 	b.unlisted("bet-180.example")
 }
+
+// One list of many that broke on the disk is noticed, too: no download of it is ever
+// compared with the one before.
+func TestALocalListOfAnotherSizeIsHeldBack(t *testing.T) { // T16, F8, F14
+	feeds := localFeeds + localFloor + "  - {name: games, path: games.txt, format: domains, category: gaming, kind: public, weight: 1, licence: test}\n"
+	for name, c := range map[string]struct {
+		bets string
+		held bool
+	}{
+		"cut short":            {names("bet", 60), true},
+		"somebody else's":      {names("bet", 200) + names("random", 1500), true},
+		"a few names fewer":    {names("bet", 120), false},
+		"a few hundred more":   {names("bet", 700), false},
+		"cut short a little":   {names("bet", 190), false},
+		"of another publisher": {names("other", 200), false}, // of the same length: only the gate would see it
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, write := localBox(t, feeds)
+			write("games.txt", names("game", 900))
+			if _, err := b.build(); err != nil {
+				t.Fatal(err)
+			}
+			write("bets.txt", c.bets)
+			done, err := b.build()
+			if err != nil || (done.Held != nil) != c.held {
+				t.Errorf("Build = %q, %v, want it held: %v", done.Said, err, c.held)
+			}
+			if c.held {
+				contains(t, "what is said", done.Said, `the list "bets", read from the disk, has`, "have 200 of it")
+			}
+		})
+	}
+}

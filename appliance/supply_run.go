@@ -71,7 +71,7 @@ func (a *Appliance) supplyRound(ctx context.Context) (time.Duration, error) {
 	defer s.Close()
 	s.takeUp = func(context.Context) (string, error) { return "taken up", a.takeUpStore() }
 	s.workers = max(1, runtime.GOMAXPROCS(0)/2) // the doors come first
-	if len(s.fetched()) == 0 {
+	if len(s.fetched()) == 0 && !s.mendable() {
 		return longestWait, nil
 	}
 	unlock, err := s.cache.Lock()

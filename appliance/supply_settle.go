@@ -44,6 +44,8 @@ func (s *Supply) settle(ctx context.Context, order *buildWanted) (done Settled, 
 	_, done.Missing = s.material(want)
 	if order == nil {
 		switch {
+		case have != nil && s.damaged(version):
+			return s.mend(ctx, have, want)
 		case want.equal(have) && held != nil && held.Ordered:
 			done.Held, done.Said = held, held.String()
 			return done, nil
@@ -241,7 +243,7 @@ func (s *Supply) judge(ctx context.Context, path string) (gateReport, error) {
 		return gateReport{}, fmt.Errorf("update gate: %w", err)
 	}
 	report := g.judge(now, before, next)
-	report.Reasons = append(report.Reasons, lost(before, next)...)
+	report.Reasons = append(report.Reasons, s.lost(before, next)...)
 	return report, nil
 }
 

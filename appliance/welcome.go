@@ -31,7 +31,8 @@ func (a *Appliance) Checks() []Check {
 		{Name: "dns", Say: "listening on " + strings.Join(texts(box.DNS.Listen), ", ")},
 		{Name: "proxy", Say: "listening on " + strings.Join(texts(box.Proxy.Listen), ", ")},
 	}
-	if a.standsIn(store) {
+	checks[1].Err = a.damageNow().Err()
+	if a.standsIn(store) && checks[1].Err == nil { // the key is lost
 		checks[1].Err = errors.New("the box's own category store cannot be read: pupils reach only what the starter lists or an adult know: run schoolgate lists build or lists rollback")
 	}
 	if !store.Readable() {

@@ -18,8 +18,9 @@ const maxEntries = 10_000_000
 // contents is what a version of a feed says, as sorted hashes of its entries.
 type contents []uint64
 
-// read parses a file as the feed's next version and keeps what it says.
-func readContents(ctx context.Context, f Feed, file string, seed maphash.Seed) (contents, error) {
+// readContents parses a file as the feed's next version and keeps what it says.
+// each may be nil.
+func readContents(ctx context.Context, f Feed, file string, seed maphash.Seed, each func(Entry)) (contents, error) {
 	f.Path = file
 	var all contents
 	_, err := Read(ctx, f, func(e Entry) error {
@@ -27,6 +28,9 @@ func readContents(ctx context.Context, f Feed, file string, seed maphash.Seed) (
 			return refuseAll("more than %d entries", maxEntries)
 		}
 		all = append(all, hashOf(e, seed))
+		if each != nil {
+			each(e)
+		}
 		return nil
 	}, func(Refusal) {})
 	if err != nil {
@@ -50,7 +54,11 @@ func hashOf(e Entry, seed maphash.Seed) uint64 {
 }
 
 // change is how a version differs from the one before.
-type change struct{ before, after, added, removed int64 }
+type change struct {
+	before, after, added, removed int64
+
+	first string // why a first copy waits for a person, if it does
+}
 
 func compare(before, after contents) change {
 	c := change{before: int64(len(before)), after: int64(len(after))}
@@ -76,6 +84,9 @@ const fewEntries = 5
 // beyond says in which way the change is more than the limit: the list shrank or
 // grew by more than it, or is mostly another list now. "" is within the limit.
 func (c change) beyond(limit float64) string {
+	if c.first != "" {
+		return c.first
+	}
 	of := func(n int64) float64 { return float64(n) / float64(c.before) }
 	switch net := c.after - c.before; {
 	case c.before == 0 || max(c.added, c.removed) < fewEntries:

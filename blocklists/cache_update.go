@@ -251,7 +251,7 @@ func (c *Cache) take(ctx context.Context, f *Feed, s State, in incoming) Outcome
 	if err := c.hold(f, in.file, next); err != nil {
 		return c.refused(ctx, f, s, err)
 	}
-	lost := f.Kind == Mandatory && !in.accept && diff.before > 0 && diff.removed >= fewEntries &&
+	lost := f.Kind == Mandatory && !in.accept && s.Good != nil && diff.before > 0 && diff.removed >= fewEntries &&
 		float64(diff.removed)/float64(diff.before) > f.Supply().ChangeLimit
 	if lost {
 		changed := s.Beside == nil || s.Beside.SHA256 != next.SHA256
@@ -263,16 +263,25 @@ func (c *Cache) take(ctx context.Context, f *Feed, s State, in incoming) Outcome
 	return c.settled(f, s, in.now, in.fresh, "updated", true)
 }
 
+// difference is what a file changes against the good copy, or, for a first copy,
+// against what is known of the feed without one.
 func (c *Cache) difference(ctx context.Context, f *Feed, s State, file string) (change, error) {
 	seed := maphash.MakeSeed()
-	after, err := readContents(ctx, *f, file, seed)
+	vouched := 0
+	after, err := readContents(ctx, *f, file, seed, func(e Entry) {
+		if s.Good == nil && f.accuses(e) {
+			vouched++
+		}
+	})
 	if err != nil {
 		return change{}, err
 	}
 	if s.Good == nil {
-		return change{after: int64(len(after)), added: int64(len(after))}, nil
+		diff := compare(beforeFirst(ctx, f, seed), after)
+		diff.first = f.first(diff, vouched)
+		return diff, ctx.Err()
 	}
-	before, err := readContents(ctx, *f, c.Path(f, s.Good.SHA256), seed)
+	before, err := readContents(ctx, *f, c.Path(f, s.Good.SHA256), seed, nil)
 	if err != nil && ctx.Err() != nil {
 		return change{}, err
 	}

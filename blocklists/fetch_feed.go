@@ -21,6 +21,7 @@ type Remote struct {
 	Timeout     time.Duration // of one download, from the first byte asked to the last
 	MaxSize     int64         // bytes, as sent
 	ChangeLimit float64       // share of the entries that may come or go at once
+	Entries     int64         // about how many there are, which a first download is held to; 0 for unknown
 	Amber, Red  time.Duration // ages of the content at which a person is told
 	SHA256      string        // of the content, in hex, or the https address of a file of checksums
 	Minisign    string        // public key; the signature lies at URL + ".minisig"
@@ -98,6 +99,7 @@ func (l *loader) remoteKeys(f *Feed, name string) map[string]func(*yaml.Node) {
 		"red":          span(&r.Red, "red", time.Minute, 3650*day),
 		"max_size":     func(n *yaml.Node) { r.MaxSize = l.size(n, name) },
 		"change_limit": func(n *yaml.Node) { r.ChangeLimit = l.percent(n, name) },
+		"entries":      func(n *yaml.Node) { r.Entries = l.count(n, name) },
 		"sha256":       func(n *yaml.Node) { r.SHA256 = l.checksum(n, name) },
 		"minisign":     func(n *yaml.Node) { r.Minisign = l.publicKey(n, name) },
 		"synthetic":    func(n *yaml.Node) { f.Synthetic = l.boolean(n, name) },
@@ -171,6 +173,15 @@ func (l *loader) percent(n *yaml.Node, feed string) float64 {
 	return v / 100
 }
 
+func (l *loader) count(n *yaml.Node, feed string) int64 {
+	text := l.scalar(n)
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v < 1 || v > maxEntries {
+		l.problem(n, "feed %q: entries %q: want about how many there are, 1 to %d", feed, text, maxEntries)
+	}
+	return v
+}
+
 var hexSum = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
 func (l *loader) checksum(n *yaml.Node, feed string) string {
@@ -201,8 +212,8 @@ var feedFolder = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 func (f *Feed) remoteProblem() error {
 	r := f.Remote
 	if r.URL == "" {
-		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 {
-			return errors.New("sha256, minisign and interval are for a feed with a url")
+		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 {
+			return errors.New("sha256, minisign, interval and entries are for a feed with a url")
 		}
 		return nil
 	}

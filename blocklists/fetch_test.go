@@ -214,6 +214,54 @@ func TestAPersonMayAcceptAChange(t *testing.T) {
 	}
 }
 
+// A first download has nothing to be compared with, and is held to what is known
+// without it.
+func TestAFirstDownloadIsHeldToWhatIsKnown(t *testing.T) { // T16
+	server := testkit.Feeds(t)
+	from := testFetcher(t, server)
+	local := filepath.Join(t.TempDir(), "local.txt")
+	if err := os.WriteFile(local, []byte(testkit.GoodList(1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var world strings.Builder
+	for host := range vouchedFor() {
+		world.WriteString(host.String() + "\n")
+	}
+	server.Set("short", testkit.GoodList(100))
+	server.Set("world", testkit.GoodList(1000)+world.String())
+	for _, c := range []struct {
+		name, list, want string
+		change           func(*Feed)
+	}{
+		{"nothing known", "short", "", func(*Feed) {}},
+		{"about as long as said", "short", "", func(f *Feed) { f.Remote.Entries = 150 }},
+		{"far shorter than said", "short", "it has 100 entries, and the feed file says about 5000", func(f *Feed) { f.Remote.Entries = 5000 }},
+		{"far longer than said", "short", "it has 100 entries, and the feed file says about 20", func(f *Feed) { f.Remote.Entries = 20 }},
+		{"shorter than what was read until now", "short", "it shrank from 1000 to 100 entries", func(f *Feed) { f.Path = local }},
+		{"the whole web as one category", "world", "sites that schools need", func(*Feed) {}},
+		{"a list of good names", "world", "", func(f *Feed) { f.Kind, f.Category = Clean, policy.Uncategorised }},
+		{"a mandatory list", "world", "", func(f *Feed) { f.Kind, f.Category, f.Remote.Entries = Mandatory, policy.ChildAbuse, 20 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cache, feed := testCache(t), remoteFeed("list", server.URL+"/"+c.list)
+			c.change(&feed)
+			got := update(t, cache, from, UpdateOptions{}, feed)
+			switch {
+			case c.want == "" && (got.Err != nil || !got.Changed):
+				t.Errorf("Update = %+v, want it taken", got)
+			case c.want != "" && (!errors.Is(got.Err, ErrChange) || !strings.Contains(got.Err.Error(), c.want)):
+				t.Errorf("Update = %v, want %q", got.Err, c.want)
+			}
+			if c.want == "" {
+				return
+			}
+			if got := update(t, cache, from, UpdateOptions{Accept: true}, feed); got.Err != nil || !got.Changed {
+				t.Errorf("accepted by a person: %+v", got)
+			}
+		})
+	}
+}
+
 // A mandatory list takes in what is new at once, whatever its size, and keeps
 // what is suddenly gone until a person has looked.
 func TestAMandatoryListNeverOpensHalfOfItself(t *testing.T) {

@@ -132,6 +132,9 @@ func (c *listsStatusCmd) Run(s *session) error {
 	}
 	defer done()
 	if c.Store == "" {
+		if err := printDamage(s, cfg); err != nil {
+			return err
+		}
 		removed, err := appliance.RemovedMandatory(cfg, store.Info())
 		if err := printRemoved(s, removed, err); err != nil {
 			return err

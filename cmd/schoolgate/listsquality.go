@@ -136,3 +136,15 @@ func printRemoved(s *session, removed []appliance.Ceremony, err error) error {
 	}
 	return err
 }
+
+// printDamage says which version should be in force and cannot be read.
+func printDamage(s *session, cfg *configs.Config) error {
+	damage, err := appliance.DamageOf(cfg)
+	if err != nil {
+		return err
+	}
+	if trouble := damage.Err(); trouble != nil {
+		_, err = fmt.Fprintf(s.stdout, "DAMAGED: %v\n", trouble)
+	}
+	return err
+}
