@@ -6,7 +6,7 @@ BIN     := bin/schoolgate
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BENCH   ?= .
 
-.PHONY: run build test check unit lab fuzz bench bench-dns deps clean FORCE
+.PHONY: run build test check unit lab fuzz bench bench-dns bench-proxy deps clean FORCE
 
 ## run: build the appliance and start it on loopback with the sample school
 run: build
@@ -56,6 +56,10 @@ bench:
 ## bench-dns: the DNS door beside dnsdist and unbound (root installs them)
 bench-dns:
 	@dnsfilter/bench/bench-dns.sh
+
+## bench-proxy: the web door beside squid and a bare Go proxy (root; installs squid; SHORT=-short for under a minute)
+bench-proxy:
+	@proxy/bench/bench-proxy.sh $(SHORT)
 
 clean:
 	rm -rf bin

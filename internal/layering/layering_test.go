@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"proxy":              {"policy", "proxy/sniff", "proxy/inspect"},
 	"proxy/sniff":        {"policy"},
 	"proxy/inspect":      {"policy"},
+	"proxy/bench":        nil, // measurements, all in tests
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "alerts", "reports", "console",

@@ -1,0 +1,284 @@
+package bench
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// line is one line of the table.
+type line struct {
+	name    string
+	clients int
+	load    func(p peer, trust *x509.CertPool) work // nil: the peer cannot do it
+}
+
+var cold atomic.Int64
+
+func site() string { return siteHost }
+
+func coldSite() string { return fmt.Sprintf("n%d.cold.example", cold.Add(1)) }
+
+// plain asks for pages in clear.
+func plain(host, path, status string) func(peer, *x509.CertPool) work {
+	return func(p peer, trust *x509.CertPool) work {
+		return browser{p.from, trust}.keptPlain(p.plain, host, path, status)
+	}
+}
+
+// by opens connections: a CONNECT to a port of the proxy, or straight to the origin
+// from an address whose connections the packet filter turns.
+func by(b browser, proxy string) func(string) (net.Conn, error) {
+	if proxy == "" {
+		return func(string) (net.Conn, error) { return b.dial(originAddr + ":443") }
+	}
+	return func(host string) (net.Conn, error) { return b.connect(proxy, host+":443") }
+}
+
+var lines = []line{
+	{"kept 1 KB", 16, plain(siteHost, "/1k", "200")},
+	{"kept 100 KB", 8, plain(siteHost, "/100k", "200")},
+	{"block page", 16, plain(blockedHost, "/", "403")},
+	{"tunnel, new", 8, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.from, trust}
+		return b.opened(by(b, p.plain), site, "")
+	}},
+	{"transparent splice, new", 8, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.transparent, trust}
+		return b.opened(by(b, ""), site, "")
+	}},
+	{"inspected, new, cold", 8, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.inspected, trust}
+		return b.opened(by(b, p.inspect), coldSite, "/1k")
+	}},
+	{"inspected, new, warm", 8, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.inspected, trust}
+		return b.opened(by(b, p.inspect), site, "/1k")
+	}},
+	{"inspected, new, warm, squid not peeking", 8, func(p peer, trust *x509.CertPool) work {
+		if p.unpeeked == "" && p.name != "ours" {
+			return nil
+		}
+		b, proxy := browser{p.inspected, trust}, p.unpeeked
+		if proxy == "" {
+			proxy = p.inspect
+		}
+		return b.opened(by(b, proxy), site, "/1k")
+	}},
+	{"inspected, kept 1 KB", 16, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.inspected, trust}
+		return b.keptInside(by(b, p.inspect), "/1k")
+	}},
+	{"inspected, kept 1 KB, HTTP/2", 16, func(p peer, trust *x509.CertPool) work {
+		if p.name == "squid" {
+			return nil
+		}
+		b := browser{p.inspected, trust}
+		return b.keptHTTP2(by(b, p.inspect), "/1k")
+	}},
+	{"inspected, transparent, new", 8, func(p peer, trust *x509.CertPool) work {
+		b := browser{p.transparentInspected, trust}
+		return b.opened(by(b, ""), site, "/1k")
+	}},
+}
+
+// TestPeers is `make bench-proxy`; it measures and proves nothing.
+func TestPeers(t *testing.T) {
+	if os.Getenv("SCHOOLGATE_BENCH_PROXY") == "" {
+		t.Skip("SKIPPED: a measurement, see make bench-proxy")
+	}
+	for _, a := range []string{originAddr, resolverAddr} {
+		if out, err := exec.Command("ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("ip: %v: %s", err, out)
+		}
+	}
+	peers, trust := startAll(t)
+	for _, l := range lines {
+		if wanted(l.name) {
+			measure(t, l, peers, trust)
+		}
+	}
+	if wanted("bulk") {
+		measureBulk(t, peers)
+	}
+	if wanted("first byte") {
+		measureFirstByte(t, peers)
+	}
+	if wanted("idle tunnels") {
+		measureIdle(t, peers)
+	}
+}
+
+func startAll(t *testing.T) ([]peer, *x509.CertPool) {
+	dir := t.TempDir()
+	origins, own := newAuthority(t, "the bench's internet"), newAuthority(t, "bare")
+	for name, a := range map[string]*authority{"origins": origins, "bare": own} {
+		a.write(t, dir, name)
+		a.writeKey(t, dir, name)
+	}
+	startChild(t, "origin", dir, originAddr+":80", originAddr+":443", originAddr+":"+bulkPort)
+	trust := origins.pool()
+	trust.AddCert(own.cert)
+	ours, school := startOurs(t, origins)
+	squid, squids := startSquid(t, origins)
+	trust.AddCert(school)
+	trust.AddCert(squids)
+	peers := []peer{ours, squid, startBare(t, dir)}
+	redirects(t, peers, map[string]string{
+		"127.0.1.2": "3143", "127.0.2.2": "3143", "127.0.3.2": "3204", "127.0.3.3": "3205", "127.0.4.2": "3304", "127.0.4.3": "3305",
+	})
+	if only := os.Getenv("SCHOOLGATE_BENCH_PEER"); only != "" {
+		peers = slices.DeleteFunc(peers, func(p peer) bool { return p.name != only })
+	}
+	return peers, trust
+}
+
+func wanted(name string) bool {
+	list := os.Getenv("SCHOOLGATE_BENCH_LINES")
+	return list == "" || slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(name, part) })
+}
+
+func setting(name string, value, short float64) float64 {
+	if n, err := strconv.ParseFloat(os.Getenv("SCHOOLGATE_BENCH_"+name), 64); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return short
+	}
+	return value
+}
+
+// measure takes turns and prints a line: what each did, its CPU, and the ratios.
+func measure(t *testing.T, l line, peers []peer, trust *x509.CertPool) {
+	length := time.Duration(setting("SECONDS", 1.5, 0.5) * float64(time.Second))
+	all := map[string][]result{}
+	for range int(setting("ROUNDS", 3, 1)) {
+		for _, p := range peers {
+			w := l.load(p, trust)
+			if w == nil {
+				continue
+			}
+			r, err := turn(p, w, l.clients, length)
+			if err != nil {
+				t.Errorf("%s: %s: %v", l.name, p.name, err)
+				continue
+			}
+			all[p.name] = append(all[p.name], r)
+		}
+	}
+	text := fmt.Sprintf("%-40s", l.name)
+	for _, p := range peers {
+		if m, ok := median(all[p.name]); ok {
+			text += fmt.Sprintf("  %s %7.0f/s %5.0f µs", p.name, m.rate, m.cpu)
+		}
+	}
+	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare"))
+}
+
+// ratios are ours to a peer's: how many a second, and how much CPU each.
+func ratios(ours, theirs []result, name string) string {
+	a, ok := median(ours)
+	b, there := median(theirs)
+	if !ok || !there {
+		return ""
+	}
+	return fmt.Sprintf("  | %.2f x %s (CPU %.2f)", a.rate/b.rate, name, a.cpu/b.cpu)
+}
+
+func median(all []result) (m result, ok bool) {
+	if len(all) == 0 {
+		return m, false
+	}
+	middle := func(of func(result) float64) float64 {
+		var list []float64
+		for _, r := range all {
+			list = append(list, of(r))
+		}
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	return result{middle(func(r result) float64 { return r.rate }), middle(func(r result) float64 { return r.cpu })}, true
+}
+
+func measureBulk(t *testing.T, peers []peer) {
+	size := uint64(setting("BULK_MB", 2048, 512)) << 20
+	all := map[string][]result{}
+	for range int(setting("ROUNDS", 3, 1)) {
+		for _, p := range peers {
+			cpu := p.cpu()
+			seconds, err := browser{from: p.from}.bulk(p.plain, size)
+			if err != nil {
+				t.Errorf("bulk: %s: %v", p.name, err)
+				continue
+			}
+			mb := float64(size >> 20)
+			all[p.name] = append(all[p.name], result{mb / seconds, float64((p.cpu() - cpu).Microseconds()) / mb})
+		}
+	}
+	text := fmt.Sprintf("%-40s", "bulk through a tunnel, MB")
+	for _, p := range peers {
+		m, _ := median(all[p.name])
+		text += fmt.Sprintf("  %s %7.0f/s %5.0f µs", p.name, m.rate, m.cpu)
+	}
+	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare"))
+}
+
+// measureFirstByte says how much later than the origin's write a first byte comes.
+func measureFirstByte(t *testing.T, peers []peer) {
+	delays := map[string][]time.Duration{}
+	peers = append(slices.Clone(peers), peer{name: "direct", plain: originAddr + ":80", from: "127.0.5.1"})
+	for range int(setting("BYTES", 300, 60)) {
+		for _, p := range peers {
+			d, err := browser{from: p.from}.firstByte(p.plain)
+			if err != nil {
+				t.Errorf("first byte: %s: %v", p.name, err)
+				return
+			}
+			delays[p.name] = append(delays[p.name], d)
+		}
+	}
+	text := fmt.Sprintf("%-40s", "first byte after the origin's, µs")
+	for _, p := range peers {
+		d := delays[p.name]
+		slices.Sort(d)
+		text += fmt.Sprintf("  %s p50 %d p99 %d", p.name, d[len(d)/2].Microseconds(), d[len(d)*99/100].Microseconds())
+	}
+	t.Log(text)
+}
+
+// measureIdle holds many tunnels of ours open and looks at the memory.
+func measureIdle(t *testing.T, peers []peer) {
+	at := slices.IndexFunc(peers, func(p peer) bool { return p.name == "ours" })
+	if at < 0 {
+		return
+	}
+	p, n := peers[at], int(setting("TUNNELS", 9_500, 2_000)) // each takes two of the 20,000 descriptors there are here
+	before := p.resident()
+	hello := append(helloFor(siteHost), make([]byte, 8)...)
+	var held []net.Conn
+	for i := range n {
+		conn, err := browser{from: fmt.Sprintf("127.1.%d.%d", i/1000, 1+i%200)}.connect(p.plain, siteHost+":"+bulkPort)
+		if err == nil {
+			_, err = conn.Write(hello)
+		}
+		if err != nil {
+			t.Errorf("idle tunnel %d: %v", i, err)
+			break
+		}
+		held = append(held, conn)
+	}
+	time.Sleep(time.Second) // the last of them settle
+	after := p.resident()
+	t.Logf("%-40s  %d tunnels: %d MiB before, %d MiB with them, %.1f KiB each", "idle tunnels", len(held), before>>20, after>>20, float64(after-before)/1024/float64(len(held)))
+	for _, conn := range held {
+		conn.Close()
+	}
+}
