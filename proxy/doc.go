@@ -9,8 +9,9 @@
 //  3. the [Decider] answers for the host or URL, once for each request
 //  4. the name is resolved by our own [Resolver] and each address looked at: an
 //     address of the inside is never dialled, unless it is listed
-//  5. one event goes to the [policy.Sink]; if it cannot be kept, the answer is 503
-//  6. only now the page, the origin's reply or the tunnel leaves
+//  5. an allowed request is sent to its origin, and the head of the reply read
+//  6. one event goes to the [policy.Sink]; if it cannot be kept, the answer is 503
+//  7. only now the page, the origin's reply or the tunnel leaves
 //
 // In a tunnel the ClientHello is peeked and its server name decided too, before
 // a byte of it goes on; then bytes are relayed untouched, unless the policy wants

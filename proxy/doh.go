@@ -31,6 +31,22 @@ func mediaType(text string) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
+// plainType is a media type fit for a record, "" for anything else: what an origin
+// writes there is free text.
+func plainType(text string) string {
+	kind := mediaType(text)
+	for i := range len(kind) {
+		c := kind[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("/+-._", rune(c)) {
+			return ""
+		}
+	}
+	if len(kind) > 100 || strings.Count(kind, "/") != 1 {
+		return ""
+	}
+	return kind
+}
+
 // unescaped is text without %-escapes, or as it is where they are none.
 func unescaped(s string) string {
 	if got, err := url.QueryUnescape(s); err == nil {

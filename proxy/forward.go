@@ -73,7 +73,10 @@ func (s *Server) newTransport() *http.Transport {
 func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Request, *http.Response) {
 	x := exchangeOf(r)
 	t := s.targetOf(r)
-	x.outcome = s.judge(r.Context(), t)
+	x.outcome = s.weigh(r.Context(), &t)
+	if s.recordsFirst(r, &x.outcome) {
+		s.seal(&x.outcome)
+	}
 	if !x.outcome.allowed() {
 		return r, s.page(r, &x.outcome)
 	}
@@ -92,7 +95,8 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 	return r.WithContext(context.WithValue(r.Context(), routeKey{}, x.outcome.route)), nil
 }
 
-// roundTrip asks the origin. Trouble becomes one of our pages (G9).
+// roundTrip asks the origin and records what it answered, before a byte of it
+// leaves. Trouble becomes one of our pages (G9).
 func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response, error) {
 	x := exchangeOf(r)
 	resp, err := s.transport.RoundTrip(r)
@@ -107,8 +111,31 @@ func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response
 	if err != nil {
 		return s.failed(r, &x.outcome, err), nil
 	}
+	if !s.answered(x, resp) {
+		resp.Body.Close()
+		return s.page(r, &x.outcome), nil
+	}
 	incoming(resp, x)
 	return resp, nil
+}
+
+// answered records a request with what the origin's reply is; false if that cannot
+// be kept, and the reply must not leave.
+func (s *Server) answered(x *exchange, resp *http.Response) bool {
+	x.outcome.told(resp)
+	s.seal(&x.outcome)
+	return x.outcome.allowed()
+}
+
+// told notes of a reply what the record may hold: its type and its size (R24).
+func (o *outcome) told(resp *http.Response) {
+	if !o.open || o.event.Host == "" {
+		return
+	}
+	o.event.Type = plainType(resp.Header.Get("Content-Type"))
+	if resp.ContentLength > 0 {
+		o.event.Size = resp.ContentLength
+	}
 }
 
 var (

@@ -83,6 +83,7 @@ func (s *Server) closeExchange(x *exchange, r *http.Request) {
 			return
 		}
 	}
+	s.seal(&x.outcome) // a handler that ended early: nothing was answered, and it was asked
 	if v != nil || x.broken {
 		if p := onlyRequest(r); p != nil {
 			p.reset()
@@ -103,6 +104,7 @@ func onlyRequest(r *http.Request) *peer {
 func (s *Server) sendPanicPage(x *exchange, r *http.Request) {
 	x.outcome.event.Status = http.StatusInternalServerError
 	x.outcome.ruling.Verdict = policy.Block
+	s.seal(&x.outcome)
 	if err := send(x.writer, s.page(r, &x.outcome)); err != nil {
 		s.log.Debug("error page not sent", "err", err)
 	}

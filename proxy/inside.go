@@ -200,7 +200,7 @@ func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel
 // insideTarget reads a request inside a tunnel. Its host must be the one that
 // the tunnel was decided for: 421 tells a browser to open another (Y19).
 func (s *Server) insideTarget(r *http.Request, tn *tunnel) target {
-	t := target{Request: clientOf(r), method: knownMethod(r.Method), port: tn.target.port, ports: s.tunnelPort}
+	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r), port: tn.target.port, ports: s.tunnelPort}
 	t.Door = policy.DoorInspect
 	u, err := policy.ParseURL(r.RequestURI)
 	t.Host, t.Path = u.Host, u.Path

@@ -42,16 +42,19 @@ type target struct {
 	port    uint16
 	dst     netip.Addr // transparent: the address the client chose; recorded, never dialled
 	method  string
+	use     policy.Use
 	ports   func(port uint16, listed bool) bool // which ports are carried
 	refused policy.Reason                       // set where the door itself refuses...
 	finding string                              // ...and why
 	status  int                                 // ...and with what status
 }
 
-// outcome is what becomes of a target: its event has been recorded.
+// outcome is what becomes of a target. Its event has been recorded, unless it is
+// open: then it waits for what the origin says.
 type outcome struct {
 	ruling policy.Ruling
 	event  policy.Event
+	open   bool
 	route  route // where it was allowed and the name resolved
 }
 
@@ -63,19 +66,27 @@ func now() time.Time { return time.Now() }
 // judge decides a target, looks at where it leads and records the event. What
 // it returns may be carried out at once: a status of 0 allows.
 func (s *Server) judge(ctx context.Context, t target) outcome {
-	t.Time = now()
-	o := outcome{ruling: s.decide(&t)}
-	status := 0
-	if o.ruling.Verdict == policy.Allow {
-		status = s.settle(ctx, &t, &o)
-	}
-	s.conclude(&t, &o, status)
+	o := s.weigh(ctx, &t)
+	s.seal(&o)
 	return o
 }
 
-// conclude records the event of a target. A refusal has the status of its
-// reason, whatever else was meant; without a record the status is 503.
-func (s *Server) conclude(t *target, o *outcome, status int) {
+// weigh is judge up to the record: where it allows, the event may wait for what the
+// origin's reply is, but no byte of an answer leaves before seal.
+func (s *Server) weigh(ctx context.Context, t *target) outcome {
+	t.Time = now()
+	o := outcome{ruling: s.decide(t)}
+	status := 0
+	if o.ruling.Verdict == policy.Allow {
+		status = s.settle(ctx, t, &o)
+	}
+	s.describe(t, &o, status)
+	return o
+}
+
+// describe writes the event of a target. A refusal has the status of its reason,
+// whatever else was meant.
+func (s *Server) describe(t *target, o *outcome, status int) {
 	if o.ruling.Verdict != policy.Allow {
 		status = refusalStatus(o.ruling.Reason, t.status)
 	}
@@ -84,11 +95,44 @@ func (s *Server) conclude(t *target, o *outcome, status int) {
 	if t.finding != "" { // or what the ruling itself found stands (I3)
 		o.event.Finding = t.finding
 	}
+	if o.event.Host != "" { // neither a mandatory hit nor a help-line: of those nothing is told
+		o.event.Use = t.use
+		if t.port != usualPort(t.Door) {
+			o.event.Port = t.port
+		}
+	}
+	o.open = true
+	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
+}
+
+// usualPort is the port that a door takes where none is named.
+func usualPort(d policy.Door) uint16 {
+	if d == policy.DoorHTTP {
+		return 80
+	}
+	return 443
+}
+
+// seal records the event, once; without a record the status is 503.
+func (s *Server) seal(o *outcome) {
+	if !o.open {
+		return
+	}
+	o.open = false // first: a sink that panics is not asked again
 	if err := s.record(&o.event); err != nil {
 		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
 	}
-	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
 }
+
+// recordsFirst reports whether a request is recorded before it goes to the origin:
+// what a person must hear of, since an origin may keep us waiting; a long upload,
+// which would have left the school before there was a word of it; and everything
+// while the journal is out of order, so that nothing goes out that cannot be told of.
+func (s *Server) recordsFirst(r *http.Request, o *outcome) bool {
+	return !o.allowed() || o.event.Flagged() || r.ContentLength < 0 || r.ContentLength > longUpload || s.unrecorded.Load()
+}
+
+const longUpload = 64 << 10
 
 // decide asks the policy, then the door's own rules. The policy is asked even
 // for what the door refuses, so that the record says what the host is.
@@ -180,6 +224,9 @@ func errorStatus(err error) int {
 // but a refusal.
 func (s *Server) record(e *policy.Event) error {
 	err := s.sink.Record(e)
+	if bad := err != nil; bad != s.unrecorded.Load() {
+		s.unrecorded.Store(bad)
+	}
 	if err != nil {
 		s.metrics.recordErrors.Inc()
 		last, t := s.sayLost.Load(), now().Unix()

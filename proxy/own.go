@@ -45,7 +45,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
-	t := target{Request: clientOf(r), method: knownMethod(r.Method)}
+	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r)}
 	t.Door, t.Time = policy.DoorHTTP, now()
 	u, err := policy.ParseURL("http://" + r.Host + r.URL.RequestURI())
 	t.Host, t.Path = u.Host, u.Path
@@ -55,6 +55,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	o := outcome{ruling: s.decide(&t)}
 	// An allowed name has no business here: its answer in the browser's cache is
 	// old, and the page says to try again.
-	s.conclude(&t, &o, http.StatusServiceUnavailable)
+	s.describe(&t, &o, http.StatusServiceUnavailable)
+	s.seal(&o)
 	s.reply(x, s.page(r, &o))
 }

@@ -53,13 +53,14 @@ func send(w http.ResponseWriter, resp *http.Response) error {
 }
 
 // failed is the page for an origin that could not be reached after its request
-// was allowed and recorded: the reference is the request's own event.
+// was allowed: the reference is the request's own event.
 func (s *Server) failed(r *http.Request, o *outcome, err error) *http.Response {
 	if finding, status := distrust(err); finding != "" {
-		s.tell(o, finding, status)
+		s.tell(o, policy.ReasonProtocol, finding, status)
 		return s.page(r, o)
 	}
 	o.event.Status = errorStatus(err)
+	s.seal(o)
 	return s.page(r, o)
 }
 
@@ -76,15 +77,16 @@ func distrust(err error) (finding string, status int) {
 	return "", 0
 }
 
-// tell records such an origin, in an event of its own: the reference on the page
-// leads IT to the reason.
-func (s *Server) tell(o *outcome, finding string, status int) {
-	o.ruling = refuse(o.ruling, policy.ReasonProtocol)
-	e := o.event
-	e.ID, e.Time, e.Verdict, e.Reason, e.Category, e.Rule = 0, now(), policy.Block, policy.ReasonProtocol, policy.Uncategorised, ""
-	e.Finding, e.Status = finding, status
-	if s.record(&e) != nil {
-		e.ID, e.Status = 0, http.StatusServiceUnavailable
+// tell records that what was allowed is refused after all: in the request's own
+// event while that is open, else in one more. The reference on the page leads IT to
+// the reason.
+func (s *Server) tell(o *outcome, why policy.Reason, finding string, status int) {
+	o.ruling = refuse(o.ruling, why)
+	if !o.open {
+		o.event.ID, o.event.Time, o.open = 0, now(), true
 	}
-	o.event = e
+	e := &o.event
+	e.Verdict, e.Reason, e.Category, e.Rule = policy.Block, why, policy.Uncategorised, ""
+	e.Finding, e.Status = finding, status
+	s.seal(o)
 }

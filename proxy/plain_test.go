@@ -79,12 +79,19 @@ func TestForgedHeaders(t *testing.T) {
 	}
 }
 
-// TestNothingLeavesUnrecorded: without a record there is a 503 and no request.
+// TestNothingLeavesUnrecorded: without a record there is a 503 and no request, from
+// the first failure on: that one was found out by an answer that did not leave.
 func TestNothingLeavesUnrecorded(t *testing.T) {
 	reached := false
-	o := origin(t, func(http.ResponseWriter, *http.Request) { reached = true })
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		reached = reached || r.URL.Path != "/first"
+		io.WriteString(w, "unrecorded")
+	})
 	b := newBox(t, func(c *Config) { c.ConnectPorts = []uint16{portNum(t, o)} })
 	b.journal.broken = true
+	if resp, body := b.get("http://open.test:" + portOf(t, o) + "/first"); resp.StatusCode != 503 || strings.Contains(body, "unrecorded") {
+		t.Errorf("the first: %d %q", resp.StatusCode, body)
+	}
 	for _, host := range []string{"open.test:", "blocked.test:"} {
 		resp, body := b.get("http://" + host + portOf(t, o) + "/")
 		if resp.StatusCode != 503 || resp.Header.Get(EventHeader) != "" {

@@ -33,7 +33,7 @@ func clientOf(r *http.Request) policy.Request {
 // Go has dropped the Host header already, as RFC 9112 section 3.2.2 asks, and
 // the one sent on is made from the URL.
 func (s *Server) plainTarget(r *http.Request) target {
-	t := target{Request: clientOf(r), method: knownMethod(r.Method), port: 80, ports: s.plainPort}
+	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r), port: 80, ports: s.plainPort}
 	t.Door = policy.DoorHTTP
 	u, err := policy.ParseURL(r.RequestURI)
 	t.Host, t.Path = u.Host, u.Path
@@ -141,10 +141,7 @@ func outgoing(r *http.Request, t *target, ruling *policy.Ruling) {
 	if _, sent := r.Header["User-Agent"]; !sent {
 		r.Header["User-Agent"] = nil // or Go would add its own
 	}
-	usual := uint16(80)
-	if t.Door == policy.DoorInspect {
-		usual = 443
-	}
+	usual := usualPort(t.Door)
 	r.Host = authority(t.Host, t.port, usual)
 	u := *r.URL
 	u.User, u.Fragment, u.RawFragment = nil, "", ""

@@ -31,6 +31,8 @@ type Server struct {
 	limits   Limits
 	sayLost  atomic.Int64 // when the log last said that events are lost
 
+	unrecorded atomic.Bool // the last event could not be recorded
+
 	connectPorts, httpPorts []uint16
 	destinations            *destinations
 	gate                    *gate

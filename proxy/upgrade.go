@@ -17,7 +17,10 @@ import (
 // client's side open for ever once the origin has gone (G6).
 func (s *Server) upgrade(x *exchange, r *http.Request) {
 	t := s.targetOf(r)
-	x.outcome = s.judge(r.Context(), t)
+	x.outcome = s.weigh(r.Context(), &t)
+	if s.recordsFirst(r, &x.outcome) {
+		s.seal(&x.outcome)
+	}
 	if !x.outcome.allowed() {
 		s.reply(x, s.page(r, &x.outcome))
 		return
@@ -43,6 +46,9 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 	case err != nil:
 		origin.Close()
 		s.reply(x, s.failed(r, &x.outcome, err))
+	case !s.answered(x, resp):
+		origin.Close()
+		s.reply(x, s.page(r, &x.outcome))
 	case resp.StatusCode != http.StatusSwitchingProtocols:
 		incoming(resp, x)
 		s.reply(x, resp)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -79,13 +80,17 @@ func TestKillLosesNoAnsweredRequest(t *testing.T) { // fault F2
 // no more, and gives what was answered.
 func load(t *testing.T, b *testkit.Box, round, enough int) *answers {
 	got := &answers{enough: make(chan struct{}), wanted: enough}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "a page") }))
+	defer origin.Close()
 	var workers sync.WaitGroup
 	for w := range 4 {
 		from := fmt.Sprintf("127.0.1.%d", w+1)
 		for _, network := range []string{"udp", "tcp"} {
 			workers.Go(func() { askUntilDead(b, from, network, fmt.Sprintf("%d-%d-%s", round, w, network), got) })
 		}
-		workers.Go(func() { browseUntilDead(b.Client(from), got) })
+		for _, url := range []string{"http://blocked.example/page", origin.URL + "/"} {
+			workers.Go(func() { browseUntilDead(b.Client(from), url, got) })
+		}
 	}
 	<-got.enough
 	b.Kill()
@@ -106,9 +111,11 @@ func askUntilDead(b *testkit.Box, from, network, tag string, got *answers) {
 	}
 }
 
-func browseUntilDead(client *http.Client, got *answers) {
+// browseUntilDead fetches a page that is refused, or one that an origin answers: the
+// event of the second is written between its answer's coming in and its going out.
+func browseUntilDead(client *http.Client, url string, got *answers) {
 	for {
-		resp, err := client.Get("http://blocked.example/page")
+		resp, err := client.Get(url)
 		if err != nil {
 			return
 		}
