@@ -43,8 +43,8 @@ type Store struct {
 	log     *slog.Logger
 }
 
-// confirmedSlots bounds the cache of confirmed names: 64 KB.
-const confirmedSlots = 1 << 13
+// confirmedSlots bounds the cache of confirmed names: 512 KB.
+const confirmedSlots = 1 << 16
 
 // file is the mapped file and its readers, which outlive the Store until the
 // garbage collector lets go of them. It must not point back at the Store.

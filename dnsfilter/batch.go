@@ -35,6 +35,9 @@ type batch struct {
 	in   [batchSize]header
 	inV  [batchSize]unix.Iovec
 
+	near    [batchSize]*name // what the hashes of the questions lead to
+	touched byte             // so that reaching for them is not left out
+
 	recorded []*job // answered, with an event
 	answers  []*job // to be sent
 	books
@@ -124,14 +127,23 @@ func (s *Server) servePackets(ctx context.Context, p *port) {
 // answerBatch takes every packet of the batch as far as it goes, records the
 // events, and only then sends; and then asks upstreams what it must.
 func (s *Server) answerBatch(ctx context.Context, b *batch) {
-	now := time.Now()
-	b.recorded, b.answers = b.recorded[:0], b.answers[:0]
+	s.decideBatch(ctx, b)
+	s.sendAll(b.port, b.answers, &b.out)
+	b.stage.Depart()
 	for i := range b.received {
 		j := b.jobs[i]
-		j.pkt, j.control = j.pkt[:b.in[i].length], j.control[:b.in[i].Controllen]
-		j.peer = j.sockaddrPeer()
-		j.nameLen = b.in[i].Namelen
-		j.from, j.start = j.peer.Addr().Unmap().WithZone(""), now
+		j.pkt, j.control = j.pkt[:maxPacket], j.control[:controlLen]
+		b.rearm(i)
+	}
+}
+
+// decideBatch writes the answers of a batch, those that need not wait, and records
+// their events.
+func (s *Server) decideBatch(ctx context.Context, b *batch) {
+	now := time.Now()
+	b.recorded, b.answers = b.recorded[:0], b.answers[:0]
+	s.readBatch(b, now)
+	for i, j := range b.jobs[:b.received] {
 		switch s.begin(j) {
 		case drop:
 		case reply:
@@ -144,12 +156,25 @@ func (s *Server) answerBatch(ctx context.Context, b *batch) {
 		}
 	}
 	s.recordAll(b.recorded, &b.books)
-	s.sendAll(b.port, b.answers, &b.out)
-	b.stage.Depart()
-	for i := range b.received {
-		j := b.jobs[i]
-		j.pkt, j.control = j.pkt[:maxPacket], j.control[:controlLen]
-		b.rearm(i)
+}
+
+// readBatch reads the packets and reaches for what is known of their names. With
+// many names each of those is far away in memory: the way there is gone for all
+// of them at once, and not for one after the other.
+func (s *Server) readBatch(b *batch, now time.Time) {
+	for i, j := range b.jobs[:b.received] {
+		j.pkt, j.control = j.pkt[:b.in[i].length], j.control[:b.in[i].Controllen]
+		j.peer, j.nameLen = j.sockaddrPeer(), b.in[i].Namelen
+		j.from, j.start = j.peer.Addr().Unmap().WithZone(""), now
+		s.read(j)
+		if j.came == readQuery {
+			b.near[i] = s.names.group(j.hash).find(j.hash)
+		}
+	}
+	for i, j := range b.jobs[:b.received] {
+		if n := b.near[i]; n != nil && j.came == readQuery && len(n.wire) > 0 {
+			b.touched += n.wire[0]
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ type Config struct {
 
 const (
 	maxBlockedTTL = time.Minute
-	rememberNames = 16384 // in their read form, twice over
+	rememberNames = 1 << 16 // in their read form
 	givenBytes    = 8 << 20
 )
 

@@ -23,6 +23,7 @@ type job struct {
 	nameLen  uint32
 
 	q      query
+	came   reading
 	from   netip.Addr // of peer, as the policy knows clients
 	stream bool       // not UDP: nothing is truncated
 	port   *port      // the socket it came to, of a packet
@@ -31,7 +32,8 @@ type job struct {
 	start  time.Time
 	guest  *guest
 
-	name    name
+	name    *name
+	hash    uint64 // of the name, as names know it
 	request policy.Request
 	ruling  policy.Ruling
 	finding string
@@ -81,8 +83,8 @@ func (j *job) needs() (upstream.Question, bool) {
 // decide asks the policy and picks the form of the answer.
 func (s *Server) decide(j *job) {
 	j.finding, j.rcode, j.zoneAt = "", dns.RcodeSuccess, 0
-	j.name = s.names.read(j.q.lowerName())
-	j.request = policy.Request{Door: policy.DoorDNS, Client: j.from, Host: j.name.host, Time: j.start}
+	j.name = s.names.readHashed(j.hash, j.q.lowerName())
+	j.request = policy.Request{Door: policy.DoorDNS, Client: j.from, Host: j.name.host(), Time: j.start, Memo: &j.name.memo}
 	j.ruling = s.cfg.Decider.Decide(j.request)
 
 	if rcode, ok := refusedType(&j.q); ok {
@@ -105,7 +107,7 @@ func (s *Server) decide(j *job) {
 		j.form = formBlocked
 	case j.q.qtype == dns.TypeANY:
 		j.form = formAny
-	case !opened(j.ruling.Reason) && s.tunnels.shut(j.from, j.name.host.String(), j.start):
+	case !opened(j.ruling.Reason) && s.tunnels.shut(j.from, j.name.host().String(), j.start):
 		s.refuseTunnel(j, tunnelOld)
 	default:
 		j.form = formAnswer
@@ -153,8 +155,8 @@ func refusedType(q *query) (rcode int, refused bool) {
 // local answers names that end at this box. Such a name is nobody's site, so an
 // approved list need not hold it; what lists or rules say of it stands.
 func (s *Server) local(j *job) bool {
-	what, zone := s.locals.find(j.q.lowerName())
-	if what == elsewhere || what == localZone && s.servedElsewhere(j.name.host) {
+	what := j.name.what
+	if what == elsewhere {
 		return false
 	}
 	if what != canary && j.ruling.Verdict != policy.Allow {
@@ -163,7 +165,7 @@ func (s *Server) local(j *job) bool {
 		}
 		j.open()
 	}
-	j.zoneAt = len(j.q.name) - len(zone)
+	j.zoneAt = j.name.zone
 	switch what {
 	case canary: // whatever the policy says: an address would turn the control off
 		j.finding = "canary"
@@ -257,8 +259,8 @@ func (s *Server) follow(j *job) bool {
 		return true
 	}
 	for wire := range j.answer.Chain() {
-		request := j.request
-		request.Host = s.names.read(wire).host
+		behind, request := s.names.read(wire), j.request
+		request.Host, request.Memo = behind.host(), &behind.memo
 		r := s.cfg.Decider.Decide(request)
 		switch {
 		case j.form == formAnswer && cloaks(&j.ruling, &r), r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised:
@@ -297,8 +299,8 @@ func (s *Server) judgeAddresses(j *job) {
 		return
 	}
 	for _, addr := range j.addrs {
-		request := j.request
-		request.Host = policy.AddrHost(addr)
+		listed, request := s.names.readAddr(addr), j.request
+		request.Host, request.Memo = listed.host(), &listed.memo
 		r := s.cfg.Decider.Decide(request)
 		if j.form == formAnswer && cloaks(&j.ruling, &r) || r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised {
 			j.ruling, j.finding, j.form = r, "listed_address", formBlocked
@@ -334,6 +336,14 @@ func cloaks(asked, behind *policy.Ruling) bool {
 
 // typeName is the name of a type as records write it.
 func typeName(t uint16) string {
+	switch t { // a look into the table costs more than the rest of the record
+	case dns.TypeA:
+		return "A"
+	case dns.TypeAAAA:
+		return "AAAA"
+	case dns.TypeHTTPS:
+		return "HTTPS"
+	}
 	if name, ok := dns.TypeToString[t]; ok {
 		return name
 	}

@@ -128,6 +128,7 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 
 // answerOne takes a question all the way; an empty buffer is no answer.
 func (s *Server) answerOne(ctx context.Context, j *job) {
+	s.read(j)
 	switch s.begin(j) {
 	case drop:
 		j.buf = j.buf[:0]

@@ -211,10 +211,7 @@ func (s *Server) recordAll(jobs []*job, b *books) {
 			s.unrecorded(j, err)
 		}
 	}
-	now := time.Now()
-	for _, j := range jobs {
-		s.metrics.latency.Observe(now.Sub(j.start).Seconds())
-	}
+	s.metrics.answered(time.Now(), jobs...)
 }
 
 // outgoing sends a batch of answers with one call. One goroutine at a time owns it.

@@ -89,27 +89,44 @@ func (g *given) renew(a *answer) bool {
 	s := &g.shards[who>>60%givenShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := s.young.byAnswer[what]
-	if !ok {
-		return false // from the old half it is written anew
+	if r := s.young.find(what, client, a); r != nil {
+		binary.LittleEndian.PutUint32(r[4:], max(g.seconds(a.until), binary.LittleEndian.Uint32(r[4:])))
+		return true
 	}
-	r := s.young.record(at)
-	if !r.is(client, a.name) || r[2]&givenClear == 0 || binary.LittleEndian.Uint32(r[12:]) != a.tag || !r.leadsTo(a.addrs) {
+	if s.old.find(what, client, a) == nil {
 		return false
 	}
-	binary.LittleEndian.PutUint32(r[4:], max(g.seconds(a.until), binary.LittleEndian.Uint32(r[4:])))
+	s.add(a, client, who, what, g.seconds(a.until))
 	return true
+}
+
+// find gives the record of an answer if it says just the same.
+func (h *givenHalf) find(what uint64, client [16]byte, a *answer) givenRecord {
+	at, ok := h.byAnswer[what]
+	if !ok {
+		return nil
+	}
+	r := h.record(at)
+	if !r.is(client, a.name) || r[2]&givenClear == 0 || binary.LittleEndian.Uint32(r[12:]) != a.tag || !r.leadsTo(a.addrs) {
+		return nil
+	}
+	return r
 }
 
 // add remembers an answer.
 func (g *given) add(a *answer) {
 	client := a.client.As16()
 	who, what := g.keys(client, a.name, a.qtype)
-	addrs := a.addrs[:min(len(a.addrs), maxGiven)]
-	length := givenHeader + len(a.name) + 16*len(addrs)
 	s := &g.shards[who>>60%givenShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.add(a, client, who, what, g.seconds(a.until))
+}
+
+// add needs the lock.
+func (s *givenShard) add(a *answer, client [16]byte, who, what uint64, until uint32) {
+	addrs := a.addrs[:min(len(a.addrs), maxGiven)]
+	length := givenHeader + len(a.name) + 16*len(addrs)
 	h := &s.young
 	if len(h.bytes)+length > cap(h.bytes) {
 		clear(s.old.byAnswer)
@@ -131,7 +148,7 @@ func (g *given) add(a *answer) {
 	}
 	b := binary.LittleEndian.AppendUint16(h.bytes, uint16(length))
 	b = append(b, flags, byte(len(a.name)))
-	b = binary.LittleEndian.AppendUint32(b, g.seconds(a.until))
+	b = binary.LittleEndian.AppendUint32(b, until)
 	b = binary.LittleEndian.AppendUint32(b, before)
 	b = binary.LittleEndian.AppendUint32(b, a.tag)
 	b = append(append(b, client[:]...), a.name...)

@@ -198,7 +198,7 @@ func TestFloodOfSlowNames(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	table := newNames(8)
+	table := newNames(8, func(policy.Host) bool { return false })
 	for i := range 100 { // the table forgets and reads again
 		for _, tc := range []struct {
 			wire, host string
@@ -213,13 +213,19 @@ func TestNames(t *testing.T) {
 			{"\x07www\x20com\x00", "", true},
 			{"\x011\x012\x013\x014\x00", "1.2.3.4", false},
 		} {
-			if got := table.read([]byte(tc.wire)); got.host.String() != tc.host || got.odd != tc.odd {
-				t.Fatalf("read %q = %q, %t; want %q, %t", tc.wire, got.host, got.odd, tc.host, tc.odd)
+			if got := table.read([]byte(tc.wire)); got.host().String() != tc.host || got.odd != tc.odd {
+				t.Fatalf("read %q = %q, %t; want %q, %t", tc.wire, got.host(), got.odd, tc.host, tc.odd)
 			}
 		}
 		table.read([]byte("\x04" + fmt.Sprintf("x%03d", i) + "\x00"))
-		if len(table.young)+len(table.old) > 16 {
-			t.Fatal("the table grows")
+	}
+	busy := []byte("\x03www\x07example\x00")
+	table.read(busy)
+	kept := table.read(busy)
+	for i := range 3 { // strangers go first
+		table.read([]byte(fmt.Sprintf("\x01%d\x00", i)))
+		if table.read(busy) != kept {
+			t.Fatal("a name in use was forgotten for one nobody asked for again")
 		}
 	}
 	long := strings.Repeat("abcdefghi.", 25)

@@ -1,79 +1,165 @@
 package dnsfilter
 
 import (
-	"sync"
+	"hash/maphash"
+	"net/netip"
+	"sync/atomic"
 
 	"schoolgate/policy"
 )
 
 // names turns names in wire form into hosts, and remembers the ones it has read:
-// reading one costs more than deciding it. It is two tables of a fixed size, the
-// young and the old; when the young one is full, the old one is forgotten.
+// reading one costs more than deciding it. It is a table of a fixed size, read
+// without a lock; where there is no room, a name that nobody asked for again goes
+// first, so that a flood of random names does not wash the busy ones out.
 type names struct {
-	mu         sync.RWMutex
-	young, old map[string]name
-	size       int
+	seed   maphash.Seed
+	groups []nameGroup
+	locals locals
+	served func(policy.Host) bool // elsewhere, though a local zone
 }
 
-// name is a question's name as the policy sees it.
+const (
+	groupNames  = 4
+	longestName = 96 // bytes of a name that is remembered: the table is bounded
+)
+
+// nameGroup is a cache line: the names whose hashes begin alike.
+type nameGroup struct {
+	hashes [groupNames]atomic.Uint64
+	names  [groupNames]atomic.Pointer[name]
+}
+
+// name is a question's name as the policy sees it, and what is known of it.
 type name struct {
-	host policy.Host
-	// odd: the name cannot be read the same way twice. Then host is the nearest
+	wire string
+	memo policy.Memo // of its host
+	// odd: the name cannot be read the same way twice. Then the host is the nearest
 	// parent that can, so that what is known of the parent is not lost.
-	odd bool
+	odd  bool
+	what locality
+	zone int         // where the zone begins within the name, of one that ends at this box
+	busy atomic.Bool // asked for again
 }
 
-func newNames(size int) *names {
-	return &names{young: make(map[string]name), old: make(map[string]name), size: size}
+func (n *name) host() policy.Host { return n.memo.Host() }
+
+// newNames gives a table for so many names. What is served elsewhere ends at no
+// local zone.
+func newNames(size int, served func(policy.Host) bool) *names {
+	return &names{seed: maphash.MakeSeed(), groups: make([]nameGroup, size/groupNames), locals: newLocals(), served: served}
 }
 
 // read gives the name for its wire form in lower case.
-func (t *names) read(wire []byte) name {
-	t.mu.RLock()
-	n, ok := t.young[string(wire)]
-	var aged bool
-	if !ok {
-		n, aged = t.old[string(wire)]
+func (t *names) read(wire []byte) *name { return t.readHashed(t.hash(wire), wire) }
+
+func (t *names) hash(wire []byte) uint64 { return maphash.Bytes(t.seed, wire) }
+
+func (t *names) group(hash uint64) *nameGroup { return &t.groups[hash>>32%uint64(len(t.groups))] }
+
+// find gives the place of a name in the group, if only the hash is looked at.
+func (g *nameGroup) find(hash uint64) *name {
+	for i := range g.hashes {
+		if g.hashes[i].Load() == hash {
+			return g.names[i].Load()
+		}
 	}
-	t.mu.RUnlock()
-	if ok {
+	return nil
+}
+
+func (t *names) readHashed(hash uint64, wire []byte) *name {
+	g := t.group(hash)
+	if n := g.find(hash); n != nil && n.wire == string(wire) {
+		if !n.busy.Load() {
+			n.busy.Store(true)
+		}
 		return n
 	}
-	if !aged {
-		n = parseName(wire)
+	n := t.parse(wire)
+	if len(wire) <= longestName {
+		g.add(hash, n)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.young) >= t.size {
-		t.young, t.old = t.old, t.young
-		clear(t.young)
+	return n
+}
+
+// readAddr gives an address as if it had been asked for by name. It is kept in the
+// same table, as what no name begins with.
+func (t *names) readAddr(a netip.Addr) *name {
+	ip := a.As16()
+	key := append(make([]byte, 0, 1+len(ip)), addrMark)
+	key = append(key, ip[:]...)
+	hash := t.hash(key)
+	g := t.group(hash)
+	if n := g.find(hash); n != nil && n.wire == string(key) {
+		return n
 	}
-	t.young[string(wire)] = n
+	n := &name{wire: string(key)}
+	n.memo.For(policy.AddrHost(a))
+	g.add(hash, n)
+	return n
+}
+
+const addrMark = 0xFF // longer than any label
+
+// add puts a name where there is room, or in the place of one that nobody asked
+// for again. Of two who do so at once, one is forgotten.
+func (g *nameGroup) add(hash uint64, n *name) {
+	place, found := int(hash&(groupNames-1)), false
+	for i := range g.names {
+		switch old := g.names[i].Load(); {
+		case old == nil:
+			g.put(i, hash, n)
+			return
+		case !found && !old.busy.Swap(false):
+			place, found = i, true
+		}
+	}
+	g.put(place, hash, n)
+}
+
+func (g *nameGroup) put(i int, hash uint64, n *name) {
+	g.names[i].Store(n)
+	g.hashes[i].Store(hash)
+}
+
+// parse reads a wire name and what this box has to do with it.
+func (t *names) parse(wire []byte) *name {
+	n := parseName(wire)
+	what, zone := t.locals.find(wire)
+	if what == localZone && t.served(n.host()) {
+		what = elsewhere
+	}
+	n.what, n.zone = what, len(wire)-len(zone)
 	return n
 }
 
 // parseName reads a wire name. The root is the zero Host: it holds no site.
-func parseName(wire []byte) name {
-	var buf [256]byte
-	odd := false
-	for len(wire) > 1 {
-		text, ok := appendText(buf[:0], wire)
-		if ok {
-			host, err := policy.ParseHost(string(text))
+func parseName(wire []byte) *name {
+	// One string holds both forms.
+	var buf [512]byte
+	both := append(buf[:0], wire...)
+	n := &name{}
+	for rest := wire; len(rest) > 1; rest = rest[1+int(rest[0]):] {
+		if text, ok := appendText(both, rest); ok {
+			all := string(text)
+			host, err := policy.ParseHost(all[len(wire):])
 			// What ParseHost would rewrite, our upstream would read otherwise.
-			if err == nil && host.String() == string(text) {
-				return name{host: host, odd: odd}
+			if err == nil && host.String() == all[len(wire):] {
+				n.wire = all[:len(wire)]
+				n.memo.For(host)
+				return n
 			}
 		}
-		odd = true
-		wire = wire[1+int(wire[0]):]
+		n.odd = true
 	}
-	return name{odd: odd}
+	n.wire = string(wire)
+	return n
 }
 
 // appendText writes the labels with dots between them; false if one of them
 // holds a byte that a host's name has not. Service names have underscores.
 func appendText(b, wire []byte) ([]byte, bool) {
+	start := len(b)
 	for len(wire) > 1 {
 		n := int(wire[0])
 		for _, c := range wire[1 : 1+n] {
@@ -83,7 +169,7 @@ func appendText(b, wire []byte) ([]byte, bool) {
 				return nil, false
 			}
 		}
-		if len(b) > 0 {
+		if len(b) > start {
 			b = append(b, '.')
 		}
 		b = append(b, wire[1:1+n]...)

@@ -131,7 +131,7 @@ func median(all []figure) (m figure) {
 func listedName(i int) string { return fmt.Sprintf("host%d.listed%d.example", i, i%977) }
 
 // writeQueries writes questions, 70 % of them for allowed names.
-func writeQueries(t *testing.T, dir string, listed int) string {
+func writeQueries(t testing.TB, dir string, listed int) string {
 	r := rand.New(rand.NewPCG(7, 8))
 	var b strings.Builder
 	for range 200_000 {
@@ -153,7 +153,7 @@ func writeMisses(t *testing.T, dir string) string {
 	return write(t, dir, "misses", b.String())
 }
 
-func write(t *testing.T, dir, name, text string) string {
+func write(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -365,18 +365,8 @@ func TestServeForPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer journal.Close()
-	spec := policy.Spec{Version: "bench", Profiles: []policy.Profile{{
-		Name: "ks2", Band: policy.KS2, Uncategorised: policy.Allow,
-		Categories: []policy.CategoryRule{{Category: policy.Gambling, Verdict: policy.Block, Rule: policy.Pos{File: "policy.yaml", Line: 7}}},
-	}}}
-	compiled, problems := policy.Compile(spec)
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	var engine policy.Engine
-	engine.Swap(&policy.Snapshot{Policy: compiled, Lists: store, Clients: benchLists{}, StoreVersion: 1})
 	s, err := New(Config{
-		Listen: []string{"127.0.0.1:25301"}, Decider: &engine, Sink: journal, Upstreams: []string{originAddr},
+		Listen: []string{"127.0.0.1:25301"}, Decider: benchEngine(t, store), Sink: journal, Upstreams: []string{originAddr},
 		Sinkhole: []netip.Addr{netip.MustParseAddr("192.0.2.80")}, Rate: -1, MaxPerGuest: 4096, Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -400,8 +390,24 @@ func TestServeForPeers(t *testing.T) {
 	}
 }
 
+// benchEngine blocks what the store lists.
+func benchEngine(t testing.TB, store *categories.Store) *policy.Engine {
+	t.Helper()
+	spec := policy.Spec{Version: "bench", Profiles: []policy.Profile{{
+		Name: "ks2", Band: policy.KS2, Uncategorised: policy.Allow,
+		Categories: []policy.CategoryRule{{Category: policy.Gambling, Verdict: policy.Block, Rule: policy.Pos{File: "policy.yaml", Line: 7}}},
+	}}}
+	compiled, problems := policy.Compile(spec)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	var engine policy.Engine
+	engine.Swap(&policy.Snapshot{Policy: compiled, Lists: store, Clients: benchLists{}, StoreVersion: 1})
+	return &engine
+}
+
 // buildStore compiles the list as `schoolgate lists build` would.
-func buildStore(t *testing.T, dir string, listed int) string {
+func buildStore(t testing.TB, dir string, listed int) string {
 	t.Helper()
 	path := filepath.Join(dir, "store.db")
 	b, err := categories.Create(path, categories.BuildOptions{Version: 1})
@@ -449,10 +455,16 @@ func TestOriginForPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOrigin(p.ports[0])
+}
+
+// serveOrigin answers every question at a port with one address until it is
+// closed: the least that a server with our way of reading and sending can do.
+func serveOrigin(port *port) {
 	s := &Server{}
 	s.jobs.New = func() any { return newJob() }
-	b := s.newBatch(p.ports[0])
-	for p.ports[0].raw.Read(b.receive) == nil {
+	b := s.newBatch(port)
+	for port.raw.Read(b.receive) == nil {
 		b.answers = b.answers[:0]
 		for i := range b.received {
 			j := b.jobs[i]

@@ -32,7 +32,6 @@ type Server struct {
 	tunnels  *tunnels
 
 	batchSink batchSink // the sink, if it takes batches
-	locals    locals
 	guests    *guests
 	clients   networks
 	strays    *rate.Limiter // answers to outsiders
@@ -61,7 +60,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:   cfg,
-		names: newNames(rememberNames), rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), given: newGiven(givenBytes), tunnels: newTunnels(), locals: newLocals(),
+		rules: newRuleTexts(), words: newRefusalWords(cfg.EDEText), given: newGiven(givenBytes), tunnels: newTunnels(),
 		guests: newGuests(cfg.Rate, cfg.Burst, cfg.MaxPerGuest), clients: cfg.Clients,
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
@@ -69,6 +68,7 @@ func New(cfg Config) (*Server, error) {
 	if s.resolver, err = upstream.New(cfg.upstream(s.newLanding)); err != nil {
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
+	s.names = newNames(rememberNames, s.servedElsewhere)
 	s.batchSink, _ = cfg.Sink.(batchSink)
 	s.conns.init(cfg.MaxConns, cfg.MaxPerAddr)
 	s.jobs.New = func() any { return newJob() }
@@ -211,13 +211,21 @@ const (
 	await                 // an upstream has to be asked, or a disk
 )
 
-// begin takes a packet as far as it goes without waiting.
+// read reads the packet of a job; begin goes on from there.
+func (s *Server) read(j *job) {
+	defer s.rescueRead(j)
+	if j.came = j.q.read(j.pkt); j.came == readQuery {
+		j.hash = s.names.hash(j.q.lowerName())
+	}
+}
+
+// begin takes a packet that has been read as far as it goes without waiting.
 func (s *Server) begin(j *job) (o outcome) {
 	defer s.rescue(j, &o)
 	if !s.clients.serve(j.from) {
 		return s.outsider(j)
 	}
-	switch j.q.read(j.pkt) {
+	switch j.came {
 	case readIgnore:
 		s.metrics.malformed.Inc()
 		return drop
@@ -264,9 +272,6 @@ func (s *Server) begin(j *job) (o outcome) {
 // described makes the event of a job whose answer is written.
 func (s *Server) described(j *job) outcome {
 	s.describe(j)
-	s.metrics.verdicts[j.ruling.Verdict].Inc()
-	s.metrics.types[classOf(j.q.qtype)].Inc()
-	s.metrics.rcode(j.msg.rcode)
 	return record
 }
 
@@ -274,7 +279,7 @@ func (s *Server) described(j *job) outcome {
 // flooding anybody.
 func (s *Server) outsider(j *job) outcome {
 	s.metrics.outside.Inc()
-	if j.q.read(j.pkt) == readIgnore || !s.strays.AllowN(j.start, 1) {
+	if j.came == readIgnore || !s.strays.AllowN(j.start, 1) {
 		return drop
 	}
 	return s.bare(j, dns.RcodeRefused)
@@ -292,7 +297,7 @@ func (s *Server) record(j *job) {
 	if err := s.guarded(func() error { return s.cfg.Sink.Record(&j.event) }); err != nil {
 		s.unrecorded(j, err)
 	}
-	s.metrics.latency.Observe(time.Since(j.start).Seconds())
+	s.metrics.answered(time.Now(), j)
 }
 
 // guarded makes a panic of the sink an error like any other.
@@ -309,15 +314,19 @@ func (s *Server) guarded(write func() error) (err error) {
 func (s *Server) unrecorded(j *job, err error) {
 	s.metrics.unrecorded.Inc()
 	s.cfg.Log.Error("event not recorded, question refused", "err", err)
-	s.fail(j)
+	s.servfail(j)
 }
 
-// fail makes the answer a SERVFAIL.
+// fail makes the answer of a job without an event a SERVFAIL.
 func (s *Server) fail(j *job) {
+	s.servfail(j)
+	s.metrics.rcode(dns.RcodeServerFailure)
+}
+
+func (s *Server) servfail(j *job) {
 	j.msg.begin(j.buf, &j.q)
 	j.msg.rcode = dns.RcodeServerFailure
 	j.buf = j.msg.finish(&j.q, j.limit())
-	s.metrics.rcode(dns.RcodeServerFailure)
 }
 
 // rescue turns a panic into a refusal of this one question (threat model, class
@@ -335,6 +344,15 @@ func (s *Server) rescue(j *job, o *outcome) {
 	}
 	s.fail(j)
 	*o = reply
+}
+
+// rescueRead drops a packet that our reading of it failed on.
+func (s *Server) rescueRead(j *job) {
+	if p := recover(); p != nil {
+		s.metrics.panics.Inc()
+		s.cfg.Log.Error("packet dropped after a fault of ours", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		j.came = readIgnore
+	}
 }
 
 func newJob() *job {
@@ -371,7 +389,7 @@ func (s *Server) LookupHost(ctx context.Context, host string) ([]netip.Addr, err
 	if !ok {
 		return nil, &net.DNSError{Err: "not a host name", Name: host, IsNotFound: true}
 	}
-	what, _ := s.locals.find(wire)
+	what, _ := s.names.locals.find(wire)
 	if what == loopback || what == designated || what == localZone && !s.resolver.HasZone(strings.ToLower(host)+".") {
 		return nil, &net.DNSError{Err: errNoAddress.Error(), Name: host, IsNotFound: true}
 	}

@@ -218,6 +218,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn) {
 			<-slots
 			under.Done()
 		}
+		s.read(j)
 		switch s.begin(j) {
 		case drop: // what is no question does not come over a connection by chance
 			j.buf = j.buf[:0]

@@ -183,7 +183,7 @@ func (s *Server) suspect(j *job) bool {
 	case opened(j.ruling.Reason):
 		return false
 	}
-	how := s.tunnels.count(j.from, j.name.host.String(), j.q.qtype, j.ruling.Band().Pupil(), j.start)
+	how := s.tunnels.count(j.from, j.name.host().String(), j.q.qtype, j.ruling.Band().Pupil(), j.start)
 	if how == innocent {
 		return false
 	}

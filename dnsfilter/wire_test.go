@@ -387,6 +387,7 @@ func FuzzPacket(f *testing.F) {
 		}
 		j := newJob()
 		j.pkt, j.from, j.start = append(j.pkt, pkt...), netip.MustParseAddr("10.0.0.1"), time.Now()
+		s.read(j)
 		o := s.begin(j)
 		if s.metrics == nil || len(j.buf) > maxUDPSize {
 			t.Fatalf("answer of %d bytes", len(j.buf))

@@ -40,7 +40,6 @@ const mandatorySeverity = 5
 // decide walks the steps in order; the first that speaks wins.
 func (p *Policy) decide(q *question) Decision {
 	d := Decision{Profile: q.profile}
-	q.written = p.writtenOf(q.Host)
 	switch {
 	case q.profile == nil || q.facts.Unreadable: // a mandatory list may hold the host: nothing is let through
 		return d

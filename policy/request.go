@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type Request struct {
 	Host   Host
 	Path   string // path and query, canonical; "" where the door sees only the host
 	Time   time.Time
+	Memo   *Memo // of Host, from a door that keeps one; nil for none
 }
 
 // Facts is what the lists say of a host or URL.
@@ -89,6 +91,8 @@ type Snapshot struct {
 	Lists        Classifier
 	Clients      Identifier
 	StoreVersion uint64 // the category store's number, written into every event
+
+	serial uint64 // another for each Swap: what memos know a snapshot by; 0 is never remembered
 }
 
 // Engine gathers the facts of a request and asks the current policy. The zero
@@ -98,7 +102,17 @@ type Engine struct {
 }
 
 // Swap puts a new snapshot in place. Decisions under way finish on the old one.
-func (e *Engine) Swap(s *Snapshot) { e.current.Store(s) }
+func (e *Engine) Swap(s *Snapshot) {
+	if s == nil {
+		e.current.Store(nil)
+		return
+	}
+	fresh := *s
+	for fresh.serial = 0; fresh.serial == 0; {
+		fresh.serial = rand.Uint64()
+	}
+	e.current.Store(&fresh)
+}
 
 // Current is the snapshot in force, nil before the first Swap.
 func (e *Engine) Current() *Snapshot {
@@ -154,7 +168,7 @@ func (s *Snapshot) DecideFor(profile string, q Request) (r Ruling, t Trace, ok b
 		return Ruling{}, nil, false
 	}
 	r, t = s.explain(&question{
-		Request: q, client: Client{Addr: q.Client.Unmap()}, facts: s.Lists.Classify(q.Host, q.Path), profile: p,
+		Request: q, client: Client{Addr: q.Client.Unmap()}, facts: s.Lists.Classify(q.Host, q.Path), written: s.Policy.writtenOf(q.Host), profile: p,
 	})
 	return r, t, true
 }
@@ -167,7 +181,22 @@ func (s *Snapshot) ready() bool {
 func (s *Snapshot) ask(q Request) question {
 	client := s.Clients.Identify(q.Client.Unmap())
 	group, profile := s.Policy.place(client.Group)
-	return question{Request: q, client: client, facts: s.Lists.Classify(q.Host, q.Path), group: group, profile: profile}
+	k := s.known(&q)
+	return question{Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile}
+}
+
+// known gathers what does not depend on who asks and when.
+func (s *Snapshot) known(q *Request) known {
+	if q.Path == "" {
+		if k, ok := q.Memo.recall(q.Host, s.serial); ok {
+			return k
+		}
+	}
+	k := known{facts: s.Lists.Classify(q.Host, q.Path), written: s.Policy.writtenOf(q.Host)}
+	if q.Path == "" {
+		q.Memo.keep(q.Host, s.serial, &k)
+	}
+	return k
 }
 
 func (s *Snapshot) explain(q *question) (Ruling, Trace) {
