@@ -3,6 +3,8 @@ package terms
 import (
 	"strings"
 	"testing"
+
+	"schoolgate/internal/phrases"
 )
 
 const phrase = "how to get rid of a really big spider in my bedroom"
@@ -22,9 +24,9 @@ func BenchmarkMatch(b *testing.B) {
 	b.Run("scan", func(b *testing.B) {
 		text := []byte(" " + phrase + " ")
 		b.SetBytes(int64(len(text)))
-		var dst []found
+		var dst []phrases.Found
 		for b.Loop() {
-			dst = set.automaton.scan(dst[:0], text)
+			dst = set.automaton.Scan(dst[:0], text)
 		}
 	})
 	b.Run("contains", func(b *testing.B) {

@@ -1,5 +1,7 @@
 package terms
 
+import "schoolgate/internal/phrases"
+
 import "strings"
 
 // maxPlain is how many variants of a phrase are terms of their own. A phrase with
@@ -27,9 +29,9 @@ type reach struct {
 type hit struct{ term, start, end int32 }
 
 // follow takes one pattern as a step of every chain that it may go on.
-func (s *Set) follow(sc *scratch, f found) {
-	e := &s.entries[f.pattern]
-	start := f.end - e.length
+func (s *Set) follow(sc *scratch, f phrases.Found) {
+	e := &s.entries[f.Pattern]
+	start := f.End - e.length
 	for _, id := range e.slots {
 		sl := &s.slots[id]
 		origin := int32(-1)
@@ -44,7 +46,7 @@ func (s *Set) follow(sc *scratch, f found) {
 			origin = start
 		}
 		if origin >= 0 {
-			s.advance(sc, id, origin, f.end)
+			s.advance(sc, id, origin, f.End)
 		}
 	}
 }

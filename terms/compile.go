@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"schoolgate/internal/phrases"
 	"schoolgate/policy"
 )
 
@@ -48,7 +49,7 @@ func (l *loader) compile() *Set {
 		return nil
 	}
 	var ok bool
-	if set.automaton, ok = newAutomaton(c.pattern); !ok {
+	if set.automaton, ok = phrases.New(c.pattern); !ok {
 		l.problem(policy.Pos{}, "packs: more phrases than the watch can hold")
 	}
 	return set

@@ -1,8 +1,6 @@
 package terms
 
 import (
-	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 	"unicode/utf8"
@@ -44,42 +42,6 @@ func FuzzQuery(f *testing.F) {
 		engine, words, ok := Query(raw)
 		if ok != (words != "") || ok && engine == "" || !utf8.ValidString(words) || len(words) > 3*len(raw) {
 			t.Fatalf("Query(%q) = %q, %q, %v", raw, engine, words, ok)
-		}
-	})
-}
-
-// FuzzAutomaton: the automaton finds what looking for each pattern everywhere finds.
-func FuzzAutomaton(f *testing.F) {
-	f.Add("he,she,his,hers", "ushers")
-	f.Add("a,aa,aaa", "aaaa")
-	f.Add("ق,قن,\xff", "قنبلة\xff")
-	f.Fuzz(func(t *testing.T, list, text string) {
-		if len(list) > 200 || len(text) > 500 {
-			return
-		}
-		var patterns []string
-		for p := range strings.SplitSeq(list, ",") {
-			if p != "" && !slices.Contains(patterns, p) {
-				patterns = append(patterns, p)
-			}
-		}
-		a, ok := newAutomaton(patterns)
-		if !ok {
-			t.Fatal("no automaton")
-		}
-		var want []found
-		for end := 1; end <= len(text); end++ {
-			var here []found
-			for id, p := range patterns {
-				if strings.HasSuffix(text[:end], p) {
-					here = append(here, found{int32(id), int32(end)})
-				}
-			}
-			slices.SortFunc(here, func(x, y found) int { return len(patterns[y.pattern]) - len(patterns[x.pattern]) })
-			want = append(want, here...)
-		}
-		if got := a.scan(nil, []byte(text)); !slices.Equal(got, want) {
-			t.Fatalf("scan(%q) of %q = %v, want %v", text, patterns, got, want)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"schoolgate/internal/phrases"
 	"schoolgate/policy"
 )
 
@@ -37,7 +38,7 @@ func (b Bands) Has(band policy.AgeBand) bool { return b>>band&1 != 0 }
 // concurrent use.
 type Set struct {
 	folder    folder
-	automaton *automaton
+	automaton *phrases.Automaton
 	entries   []entry // by pattern
 	terms     []Term
 	slots     []slot
@@ -78,7 +79,7 @@ type scratch struct {
 	wide, clean1, clean2, repaired, trial, once, folded, text []byte
 
 	starts []int
-	found  []found
+	found  []phrases.Found
 	hits   []hit
 	heard  []uint64 // the contexts in the search, a bit each
 
@@ -148,16 +149,16 @@ func (s *Set) graver(a, b hit) bool {
 func (s *Set) listen(sc *scratch, words string) {
 	sc.folded = s.folder.fold(sc, sc.folded[:0], clip(words))
 	sc.text = s.folder.audible(sc.text[:0], sc.folded)
-	sc.found = s.automaton.scan(sc.found[:0], sc.text)
+	sc.found = s.automaton.Scan(sc.found[:0], sc.text)
 	clear(sc.heard)
 	sc.hits, sc.reached = sc.hits[:0], sc.reached[:0]
 	for _, f := range sc.found {
-		e := &s.entries[f.pattern]
+		e := &s.entries[f.Pattern]
 		for _, id := range e.contexts {
 			sc.heard[id/64] |= 1 << (id % 64)
 		}
 		for _, id := range e.terms {
-			sc.hits = append(sc.hits, hit{id, f.end - e.length, f.end})
+			sc.hits = append(sc.hits, hit{id, f.End - e.length, f.End})
 		}
 		s.follow(sc, f)
 	}
@@ -170,8 +171,8 @@ func (s *Set) listen(sc *scratch, words string) {
 // cancelled gives the exception a term was found within, nil for none.
 func (s *Set) cancelled(sc *scratch, h hit) *never {
 	for _, f := range sc.found {
-		e := &s.entries[f.pattern]
-		if len(e.nevers) == 0 || f.end < h.end || f.end-e.length > h.start {
+		e := &s.entries[f.Pattern]
+		if len(e.nevers) == 0 || f.End < h.end || f.End-e.length > h.start {
 			continue
 		}
 		for _, id := range e.nevers {

@@ -28,15 +28,16 @@ var mayImport = map[string][]string{
 	"audit":      {"policy"},
 	"alerts":     {"policy"},
 	"reports":    {"policy"},
-	"terms":      {"policy"},
+	"terms":      {"policy", "internal/phrases"},
 	"console":    {"policy", "alerts", "reports"},
 	"firewall":   {"policy"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream"},
 	"dnsfilter/upstream": {"policy"},
-	"proxy":              {"policy", "proxy/sniff", "proxy/inspect"},
+	"proxy":              {"policy", "proxy/sniff", "proxy/inspect", "proxy/pagescan"},
 	"proxy/sniff":        {"policy"},
 	"proxy/inspect":      {"policy"},
+	"proxy/pagescan":     {"policy", "internal/phrases"},
 	"proxy/bench":        nil, // measurements, all in tests
 
 	"appliance": {
@@ -49,6 +50,7 @@ var mayImport = map[string][]string{
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,
 	"internal/layering":    nil,
+	"internal/phrases":     nil, // an algorithm that knows nothing of us
 }
 
 // policyLibraries is all that policy may import beyond the standard library.

@@ -1,12 +1,13 @@
-package terms
+// Package phrases finds every one of many phrases in a text in one pass.
+package phrases
 
-// automaton is an Aho-Corasick automaton made into a dense table: one step a
+// Automaton is an Aho-Corasick automaton made into a dense table: one step a
 // symbol, whatever the number of patterns. Bytes that no pattern tells apart share
-// a class, which is what keeps the table small.
+// a class, which is what keeps the table small. It may be used by many at once.
 //
 // A byte outside ASCII is two symbols, its halves: native scripts then need 24
 // classes and not one for each of the hundred bytes they are written with.
-type automaton struct {
+type Automaton struct {
 	class   [128]uint8 // of an ASCII byte; 0 is any byte no pattern has
 	high    [16]uint8  // of the upper half of any other byte
 	low     [16]uint8  // of its lower half
@@ -24,10 +25,10 @@ const (
 	maxStates = 1 << 22
 )
 
-// newAutomaton builds the table of distinct, non-empty patterns; ok is false where
+// New builds the table of distinct, non-empty patterns; ok is false where
 // there are more than it can hold.
-func newAutomaton(patterns []string) (a *automaton, ok bool) {
-	a = &automaton{classes: 1}
+func New(patterns []string) (a *Automaton, ok bool) {
+	a = &Automaton{classes: 1}
 	for _, p := range patterns {
 		for i := range len(p) {
 			if c := p[i]; c < 128 {
@@ -58,14 +59,14 @@ func newAutomaton(patterns []string) (a *automaton, ok bool) {
 }
 
 // enter gives a symbol its class when it is first met.
-func (a *automaton) enter(class *uint8) {
+func (a *Automaton) enter(class *uint8) {
 	if *class == 0 {
 		*class = uint8(a.classes)
 		a.classes++
 	}
 }
 
-func (a *automaton) addState() uint32 {
+func (a *Automaton) addState() uint32 {
 	a.next = append(a.next, make([]uint32, a.classes)...)
 	a.ends = append(a.ends, -1)
 	a.also = append(a.also, 0)
@@ -74,7 +75,7 @@ func (a *automaton) addState() uint32 {
 
 // child is the state one symbol on, made if need be. Until finish, next holds
 // plain states.
-func (a *automaton) child(state uint32, class uint8) uint32 {
+func (a *Automaton) child(state uint32, class uint8) uint32 {
 	at := state*a.classes + uint32(class)
 	if a.next[at] == 0 {
 		to := a.addState()
@@ -86,7 +87,7 @@ func (a *automaton) child(state uint32, class uint8) uint32 {
 // finish fills in where to go on a symbol that no pattern has next: to where the
 // longest suffix that begins a pattern would go. States are met breadth first, so
 // that suffix, being shorter, is finished already.
-func (a *automaton) finish() {
+func (a *Automaton) finish() {
 	fail := make([]uint32, len(a.ends))
 	queue := make([]uint32, 0, len(a.ends))
 	for c := range a.classes {
@@ -120,16 +121,27 @@ func (a *automaton) finish() {
 	}
 }
 
-// found is a pattern and where in the text it ends.
-type found struct {
-	pattern int32
-	end     int32
+// Found is a pattern and where in the text it ends.
+type Found struct {
+	Pattern int32
+	End     int32
 }
 
-// scan appends every pattern in text to dst, in the order of their ends, the
+// State is where in its patterns an automaton stands between two parts of a text;
+// the zero State is the beginning.
+type State uint32
+
+// Scan appends every pattern in text to dst, in the order of their ends, the
 // longest first where several end together.
-func (a *automaton) scan(dst []found, text []byte) []found {
-	row := uint32(0)
+func (a *Automaton) Scan(dst []Found, text []byte) []Found {
+	dst, _ = a.Next(dst, 0, text)
+	return dst
+}
+
+// Next is Scan for the next part of a text: a pattern that began in the parts
+// before is found, with its end in this one.
+func (a *Automaton) Next(dst []Found, from State, text []byte) ([]Found, State) {
+	row := uint32(from)
 	for i, c := range text {
 		if c < 128 {
 			row = a.next[row&^ending+uint32(a.class[c])]
@@ -141,18 +153,21 @@ func (a *automaton) scan(dst []found, text []byte) []found {
 			dst = a.report(dst, row&^ending/a.classes, i+1)
 		}
 	}
-	return dst
+	return dst, State(row &^ ending)
 }
 
-func (a *automaton) report(dst []found, state uint32, end int) []found {
+func (a *Automaton) report(dst []Found, state uint32, end int) []Found {
 	if id := a.ends[state]; id >= 0 {
-		dst = append(dst, found{id, int32(end)})
+		dst = append(dst, Found{id, int32(end)})
 	}
 	for state := a.also[state]; state != 0; state = a.also[state] {
-		dst = append(dst, found{a.ends[state], int32(end)})
+		dst = append(dst, Found{a.ends[state], int32(end)})
 	}
 	return dst
 }
 
-// bytes is the size of the tables.
-func (a *automaton) bytes() int { return 4 * (len(a.next) + len(a.ends) + len(a.also)) }
+// Bytes is the size of the tables.
+func (a *Automaton) Bytes() int { return 4 * (len(a.next) + len(a.ends) + len(a.also)) }
+
+// Size is how many states there are, and how many classes of symbols.
+func (a *Automaton) Size() (states, classes int) { return len(a.ends), int(a.classes) }
