@@ -63,6 +63,7 @@ type Appliance struct {
 	journal *audit.Journal
 	dns     *dnsfilter.Server
 	proxy   *proxy.Server
+	watch   *watch // hears searches for the proxy
 	health  []net.Listener
 	control net.Listener
 	people  restartable // the table of clients, which watches the neighbours

@@ -35,7 +35,10 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	if cfg.Inspection, err = a.inspection(); err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
-	cfg.Names = a.dns
+	if err := a.openWatch(); err != nil {
+		return fmt.Errorf("terms: %w", err)
+	}
+	cfg.Names, cfg.Watch = a.dns, a.watch
 	a.proxy, err = proxy.New(cfg)
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)

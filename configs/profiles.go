@@ -23,7 +23,7 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 	if like, ok := v.child("like"); ok {
 		r.inherit(&p, like.as("%s: like", v.name))
 	}
-	hasBand := false
+	hasBand, hasWatch := false, false
 	v.fields(map[string]func(value){
 		"title": one(&p.Title, words),
 		"like":  func(value) {}, // read above: its rules come before the profile's own
@@ -50,11 +50,21 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 		},
 		"unsettled":   one(&p.Unsettled, verdict),
 		"inspect":     func(v value) { r.readInspected(&p, v) },
+		"watch": func(v value) {
+			hasWatch = true
+			r.readWatch(&p, v)
+		},
 		"safe_search": one(&p.SafeSearch, restriction),
 		"youtube":     one(&p.YouTube, restriction),
 	})
 	if !hasBand {
 		v.problem("there is no age band (write band: eyfs, ks1, ks2, staff or guest)")
+	}
+	if !hasWatch {
+		p.Watch = usuallyWatched(p.Band)
+	}
+	if w, ok := v.child("watch"); ok && p.Band == policy.Guest && len(p.Watch) > 0 {
+		w.as("%s: watch", v.name).problem("guests are never listened to (leave it out)")
 	}
 	if u, ok := v.child("unsettled"); ok && p.Unsettled == policy.Warn {
 		u.as("%s: unsettled", v.name).problem("nobody may click past a mandatory list (write block or allow)")

@@ -43,6 +43,8 @@ type Profile struct {
 	Inspect    CategorySet // what is looked into, where the HTTPS door can
 	InspectAll bool        // everything is, private hosts apart
 
+	Watch []string // the themes that searches are listened to for, of Themes
+
 	SafeSearch Restriction // forced on search engines
 	YouTube    Restriction // Restricted Mode
 

@@ -57,6 +57,7 @@ type Config struct {
 	School []netip.Prefix
 
 	Inspection *Inspection // nil looks inside nothing
+	Watch      Watch       // nil hears no search
 
 	Limits  Limits
 	Log     *slog.Logger

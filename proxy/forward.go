@@ -73,6 +73,7 @@ func (s *Server) newTransport() *http.Transport {
 func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Request, *http.Response) {
 	x := exchangeOf(r)
 	t := s.targetOf(r)
+	s.peekSearch(r, &t, x.writer.control)
 	x.outcome = s.weigh(r.Context(), &t)
 	if s.recordsFirst(r, &x.outcome) {
 		s.seal(&x.outcome)

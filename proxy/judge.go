@@ -47,6 +47,7 @@ type target struct {
 	refused policy.Reason                       // set where the door itself refuses...
 	finding string                              // ...and why
 	status  int                                 // ...and with what status
+	body    Body                                // the beginning of a posted search
 }
 
 // outcome is what becomes of a target. Its event has been recorded, unless it is
@@ -101,6 +102,7 @@ func (s *Server) describe(t *target, o *outcome, status int) {
 			o.event.Port = t.port
 		}
 	}
+	s.hear(t, o) // last: a search for help empties the event of its person
 	o.open = true
 	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
 }

@@ -38,6 +38,7 @@ type Server struct {
 	gate                    *gate
 	transport               *http.Transport
 	inspector               *inspector // nil looks inside nothing
+	watch                   Watch      // nil hears no search
 	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
@@ -93,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
-		inspector: newInspector(cfg.Inspection), sessions: tls.NewLRUClientSessionCache(1024),
+		inspector: newInspector(cfg.Inspection), watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}

@@ -14,7 +14,6 @@
 // shielded (help_seeking, F10): a caller writes no person's name beside it.
 //
 // The package holds no clock, log, network or person, stores nothing, and decides
-// about no page: whether the page was blocked is none of its business (M11). No door
-// calls it yet. Search words come from inspected requests only, which a later issue
-// brings; until then `schoolgate terms check` is its one user.
+// about no page: whether the page was blocked is none of its business (M11). The web
+// door hears the searches that it can see: those of inspected and of plain requests.
 package terms

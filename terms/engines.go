@@ -15,6 +15,7 @@ type engine struct {
 	params string // the words are in all that are there
 	within string // addresses that have the words in the path, behind one of these
 	tail   string // what such words end with besides
+	json   string // where a search is posted as JSON, in the field query
 }
 
 // engines is the table of REQUIREMENTS 4.7, the children's engines of
@@ -33,7 +34,7 @@ var engines = []engine{
 	{name: "Yahoo", hosts: "search.yahoo.com yahoo.co.jp", paths: "/search /search/images /search/video /search/news /web /image /images /video", params: "p"},
 	{name: "Yandex", hosts: "yandex.com yandex.ru yandex.com.tr yandex.kz yandex.by yandex.uz yandex.eu yandex.fr ya.ru", paths: "/search /search/touch /search/smart /images/search /images /video/search /yandsearch", params: "text"},
 	{name: "Baidu", hosts: "baidu.com", paths: "/s /search/index /search /sf/vsearch /from=*/s", params: "wd word"},
-	{name: "YouTube", hosts: "youtube.com youtubekids.com", paths: "/results /search", params: "search_query q"},
+	{name: "YouTube", hosts: "youtube.com youtubekids.com youtubei.googleapis.com youtube.googleapis.com", paths: "/results /search", params: "search_query q", json: youtubeSearch},
 	{name: "Wikipedia", hosts: "wikipedia.org", paths: "/w/index.php /wiki/Special:Search /wiki/*:Search", params: "search", within: "/wiki/Special:Search/"},
 	{name: "Amazon", hosts: "amazon.co.uk amazon.com amazon.de amazon.fr amazon.ie amazon.es amazon.it amazon.nl amazon.pl amazon.in amazon.ca amazon.com.au", paths: "/s /s/* /s/*/* /*/s /gp/search /gp/aw/s", params: "k field-keywords keywords"},
 	{name: "eBay", hosts: "ebay.co.uk ebay.com ebay.ie ebay.de ebay.fr ebay.pl", paths: "/sch /sch/* /sch/*/* /sch/*/*/*", params: "_nkw"},

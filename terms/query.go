@@ -16,14 +16,16 @@ func Query(rawURL string) (engine, words string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	e := engineOf(u.Host)
+	return QueryOf(u.Host, u.Path)
+}
+
+// QueryOf is Query for an address that has been read: path is with its query.
+func QueryOf(h policy.Host, path string) (engine, words string, ok bool) {
+	e := engineOf(h)
 	if e == nil {
 		return "", "", false
 	}
-	where, query, _ := strings.Cut(u.Path, "?")
-	if trimmed := strings.TrimRight(where, "/"); trimmed != "" {
-		where = trimmed
-	}
+	where, query := cutQuery(path)
 	if e.params != "" && matchesAny(e.paths, where) {
 		words = e.inQuery(query)
 	}
@@ -31,6 +33,15 @@ func Query(rawURL string) (engine, words string, ok bool) {
 		words = e.inPath(where)
 	}
 	return e.name, words, words != ""
+}
+
+// cutQuery parts the path of an address, without a slash at the end, from its query.
+func cutQuery(path string) (where, query string) {
+	where, query, _ = strings.Cut(path, "?")
+	if trimmed := strings.TrimRight(where, "/"); trimmed != "" {
+		where = trimmed
+	}
+	return where, query
 }
 
 // engineOf is the engine a host belongs to, nil for none.

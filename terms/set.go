@@ -1,6 +1,7 @@
 package terms
 
 import (
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -105,27 +106,43 @@ type Hit struct{ *Term }
 // Match gives the gravest phrase in a search for a client of a band: the highest
 // severity, then the gravest theme, then the longest phrase.
 func (s *Set) Match(words string, band policy.AgeBand) (Hit, bool) {
-	return s.match(words, 1<<band)
+	hit, _, ok := s.match(words, 1<<band, AllThemes, false)
+	return hit, ok
+}
+
+// MatchOf is Match for some themes. A shielded one is always among them, for every
+// band: whoever looks for help is not written down, whatever else is listened to.
+// said is the words of the search that were the phrase, folded.
+func (s *Set) MatchOf(words string, band policy.AgeBand, themes ThemeSet) (hit Hit, said string, ok bool) {
+	return s.match(words, 1<<band, themes, true)
 }
 
 // MatchAny is Match for a client of whatever band.
-func (s *Set) MatchAny(words string) (Hit, bool) { return s.match(words, ^Bands(0)) }
+func (s *Set) MatchAny(words string) (Hit, bool) {
+	hit, _, ok := s.match(words, ^Bands(0), AllThemes, false)
+	return hit, ok
+}
 
-func (s *Set) match(words string, bands Bands) (Hit, bool) {
+func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit Hit, said string, ok bool) {
 	sc := s.scratch()
 	defer s.pool.Put(sc)
 	s.listen(sc, words)
 	best := -1
 	for i, h := range sc.hits {
 		t := &s.terms[h.term]
-		if t.Bands&bands != 0 && (best < 0 || s.graver(h, sc.hits[best])) && s.cancelled(sc, h) == nil && s.inContext(sc, t.rule) {
+		heard := t.Bands&bands != 0 && themes.Has(t.Theme) || t.Theme.Shielded()
+		if heard && (best < 0 || s.graver(h, sc.hits[best])) && s.cancelled(sc, h) == nil && s.inContext(sc, t.rule) {
 			best = i
 		}
 	}
 	if best < 0 {
-		return Hit{}, false
+		return Hit{}, "", false
 	}
-	return Hit{&s.terms[sc.hits[best].term]}, true
+	h := sc.hits[best]
+	if tell {
+		said = strings.Trim(string(sc.text[h.start:h.end]), " ")
+	}
+	return Hit{&s.terms[h.term]}, said, true
 }
 
 // graver is the order in which terms speak: severity, theme, length; then the place
@@ -147,7 +164,7 @@ func (s *Set) graver(a, b hit) bool {
 
 // listen fills in what is in a search.
 func (s *Set) listen(sc *scratch, words string) {
-	sc.folded = s.folder.fold(sc, sc.folded[:0], clip(words))
+	sc.folded = s.folder.fold(sc, sc.folded[:0], Clip(words))
 	sc.text = s.folder.audible(sc.text[:0], sc.folded)
 	sc.found = s.automaton.Scan(sc.found[:0], sc.text)
 	clear(sc.heard)
@@ -203,14 +220,14 @@ func (sc *scratch) hears(contexts []int32) int32 {
 func (s *Set) Fold(words string) string {
 	sc := s.scratch()
 	defer s.pool.Put(sc)
-	return string(s.folder.fold(sc, nil, clip(words)))
+	return string(s.folder.fold(sc, nil, Clip(words)))
 }
 
 // Terms is every watched phrase, in the order of the packs.
 func (s *Set) Terms() []Term { return s.terms }
 
-// clip cuts a search at MaxWords, between letters.
-func clip(words string) string {
+// Clip cuts a search at MaxWords, between letters.
+func Clip(words string) string {
 	if len(words) <= MaxWords {
 		return words
 	}

@@ -171,17 +171,26 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// A term for one age band says nothing of another, and the shield is the theme's (F10).
+// A term for one age band says nothing of another; the shield is for every band (F10).
 func TestBands(t *testing.T) {
-	set, problems := Load(fstest.MapFS{"p.yaml": {Data: []byte("language: en\ntheme: help_seeking\nterms: [{severity: 1, bands: [ks2], say: [x y]}]")}})
+	set, problems := Load(fstest.MapFS{"p.yaml": {Data: []byte("language: en\ntheme: help_seeking\nterms: [{severity: 1, bands: [ks2], say: [x y]}, {severity: 2, theme: drugs, bands: [ks2], say: [z]}]")}})
 	if set == nil {
 		t.Fatal(problems)
 	}
 	if hit, ok := set.Match("x y", policy.KS2); !ok || !hit.Theme.Shielded() {
 		t.Errorf("Match for KS2 = %v, want a shielded hit", ok)
 	}
-	if _, ok := set.Match("x y", policy.Staff); ok {
+	if hit, ok := set.Match("x y", policy.Staff); !ok || !hit.Theme.Shielded() {
+		t.Errorf("Match for staff = %v, want a shielded hit", ok)
+	}
+	if _, ok := set.Match("z", policy.Staff); ok {
 		t.Errorf("Match for staff = true, want false")
+	}
+	if _, said, ok := set.MatchOf("a  Z b", policy.KS2, ThemeSet(0).With(Drugs)); !ok || said != "z" {
+		t.Errorf("MatchOf = %q, %v, want z", said, ok)
+	}
+	if _, _, ok := set.MatchOf("z", policy.KS2, ThemeSet(0).With(Hate)); ok {
+		t.Errorf("MatchOf speaks for a theme nobody listens to")
 	}
 }
 

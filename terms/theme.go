@@ -61,3 +61,15 @@ func Themes() []Theme {
 	}
 	return all
 }
+
+// ThemeSet is the themes that somebody is listened to for.
+type ThemeSet uint32
+
+// AllThemes is every theme.
+const AllThemes = ^ThemeSet(0)
+
+// With is the set with one more theme.
+func (s ThemeSet) With(t Theme) ThemeSet { return s | 1<<t }
+
+// Has reports whether the set holds a theme.
+func (s ThemeSet) Has(t Theme) bool { return s>>t&1 != 0 }

@@ -15,7 +15,7 @@ import (
 )
 
 type termsCmd struct {
-	Check termsCheckCmd `cmd:"" help:"Say which watched phrase a search raises, and why. Trial only: no door hears searches yet."`
+	Check termsCheckCmd `cmd:"" help:"Say which watched phrase a search raises, and why."`
 }
 
 type termsCheckCmd struct {

@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "alerts", "reports", "console",
-		"dnsfilter", "proxy", "proxy/inspect",
+		"dnsfilter", "proxy", "proxy/inspect", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
 	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect", "terms"},
