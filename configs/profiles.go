@@ -48,8 +48,8 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 			one(&p.Uncategorised, verdict)(v)
 			p.UncategorisedRule = v.pos()
 		},
-		"unsettled":   one(&p.Unsettled, verdict),
-		"inspect":     func(v value) { r.readInspected(&p, v) },
+		"unsettled": one(&p.Unsettled, verdict),
+		"inspect":   func(v value) { r.readInspected(&p, v) },
 		"watch": func(v value) {
 			hasWatch = true
 			r.readWatch(&p, v)
