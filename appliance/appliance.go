@@ -21,6 +21,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/categories"
+	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/dnsfilter"
 	"schoolgate/policy"
@@ -70,6 +71,10 @@ type Appliance struct {
 	alerts  alerting
 	supply  supplying
 
+	contained keeper                        // what staff closed at once
+	table     atomic.Pointer[clients.Table] // in force
+	swapping  sync.Mutex                    // one snapshot is made at a time
+
 	reloading sync.Mutex // one reload at a time
 	closers   []func() error
 }
@@ -93,7 +98,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openJournal, a.openStore, a.openPolicy, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
+		a.openJournal, a.openStore, a.openContained, a.openPolicy, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, advised(err)

@@ -58,6 +58,7 @@ func (a *Appliance) controlHandler() http.Handler {
 		a.answer(w, reply)
 	})
 	mux.HandleFunc("POST /record", a.recordAct)
+	mux.HandleFunc("POST /contain", a.contain)
 	return mux
 }
 

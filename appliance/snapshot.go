@@ -91,14 +91,12 @@ func (a *Appliance) replaceStore(ctx context.Context) error {
 
 // swapStore puts a store in force and leaves everything else as it is.
 func (a *Appliance) swapStore(store *categories.Store) error {
-	next := *a.engine.Current()
-	var err error
-	if next.Policy, err = a.policyOver(a.config.Load(), store); err != nil {
+	p, err := a.policyOver(a.config.Load(), store)
+	if err != nil {
 		return err
 	}
-	next.Lists, next.StoreVersion = store, store.Version()
 	a.takeStore(store)
-	a.engine.Swap(&next)
+	a.swap(p, a.table.Load())
 	return nil
 }
 
@@ -172,16 +170,22 @@ func (a *Appliance) openPolicy(context.Context) error {
 	return a.inForce(a.config.Load(), p, table)
 }
 
+// swap puts policy, clients and store in force, with what staff closed at once.
+func (a *Appliance) swap(p *policy.Policy, table *clients.Table) {
+	a.swapping.Lock()
+	defer a.swapping.Unlock()
+	store := a.store.Load()
+	a.table.Store(table)
+	a.engine.Swap(a.contained.state.Load().snapshot(p, store, store.Version(), table))
+}
+
 func (a *Appliance) clientOptions() clients.Options {
 	return clients.Options{Log: a.log, Metrics: a.registry}
 }
 
 // inForce swaps policy, clients and store in one step.
 func (a *Appliance) inForce(cfg *configs.Config, p *policy.Policy, table *clients.Table) error {
-	store := a.store.Load()
-	a.engine.Swap(&policy.Snapshot{
-		Policy: p, Lists: store, Clients: table, StoreVersion: store.Version(),
-	})
+	a.swap(p, table)
 	a.config.Store(cfg)
 	return a.people.replace(func() (func(context.Context) error, error) { return table.Run, nil })
 }
@@ -307,9 +311,9 @@ func OpenSnapshot(ctx context.Context, cfg *configs.Config, storePath string) (_
 		done()
 		return nil, nil, err
 	}
-	return &policy.Snapshot{
-		Policy: cfg.School.Policy, Lists: store, Clients: table, StoreVersion: store.Version(),
-	}, done, nil
+	k := keeper{dir: cfg.Box.Data}
+	k.load()
+	return k.state.Load().snapshot(cfg.School.Policy, store, store.Version(), table), done, nil
 }
 
 // openForReading opens a store without touching the box's own.

@@ -14,6 +14,8 @@ func whyChild(v *View) string {
 		return "Nobody at school has checked this page for you yet."
 	case policy.ReasonQuarantine:
 		return "This computer cannot use the internet today."
+	case policy.ReasonEmergency:
+		return "Your school has closed this page for everyone."
 	case policy.ReasonUnsigned:
 		return "Your internet agreement has not been handed in yet."
 	case policy.ReasonDestination, policy.ReasonProtocol, policy.ReasonBadHost:
@@ -47,6 +49,8 @@ func whyAdult(v *View) string {
 		return "The site is on no list, and your profile opens listed sites only."
 	case policy.ReasonQuarantine:
 		return "This device is cut off from the internet while an incident is looked into."
+	case policy.ReasonEmergency:
+		return "The school has closed this site for everyone while an incident is looked into."
 	case policy.ReasonUnsigned:
 		return "There is no signed acceptable-use policy on record for this login."
 	case policy.ReasonDestination:

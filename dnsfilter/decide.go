@@ -324,6 +324,9 @@ func cloaks(asked, behind *policy.Ruling) bool {
 	if behind.Verdict == policy.Allow {
 		return false
 	}
+	if behind.Reason == policy.ReasonEmergency {
+		return asked.Reason != policy.ReasonNeverBlock // for everyone, whatever was opened to them
+	}
 	if opened(asked.Reason) {
 		return false
 	}

@@ -9,6 +9,7 @@ type question struct {
 	facts   Facts
 	group   string
 	profile *Profile
+	closed  *HostSet // in an emergency, for everyone
 	written written
 	narrow  bool // the rule that decided is for pages, and the page was not seen
 }
@@ -49,6 +50,7 @@ func (p *Policy) decide(q *question) Decision {
 	case p.mandatory(q, &d):
 	case q.written&inNeverBlock != 0 && p.neverBlock(q, &d):
 	case p.cutOff(q, &d):
+	case p.emergency(q, &d):
 	case q.written&inPasses != 0 && p.pass(q, &d):
 	case q.written&inExceptions != 0 && p.exception(q, &d):
 	case p.approved(q, &d):
@@ -132,6 +134,19 @@ func (p *Policy) cutOff(q *question, d *Decision) bool {
 	default:
 		return false
 	}
+	return true
+}
+
+// emergency closes what staff closed at once for everyone (R25): nothing but the
+// steps before it opens that.
+func (p *Policy) emergency(q *question, d *Decision) bool {
+	r := q.closed.Find(q.Host, q.Path, q.Time)
+	if r == nil {
+		return false
+	}
+	d.Verdict, d.Reason, d.Rule = Block, ReasonEmergency, r.Rule // its reason is of the incident, and on no page
+	d.Category = q.facts.Categories.First()
+	q.narrow = q.Path == "" && r.Path != ""
 	return true
 }
 

@@ -6,7 +6,8 @@
 //
 //  1. mandatory lists (IWF-style, police terrorist-style), which nothing lifts
 //  2. the never-block set: help-lines, captive-portal checks, updates
-//  3. a quarantined device, or a person without a signed policy
+//  3. a quarantined device, or a person without a signed policy; what staff
+//     closed for everyone in an emergency
 //  4. a live pass: one site, one class or client, until a time
 //  5. the school's exceptions: client, group, profile, everyone
 //  6. the profile's approved and lesson lists; approved-only profiles get no more

@@ -25,6 +25,7 @@ var order = [...]struct {
 	{[]Reason{ReasonMandatory}, "on no mandatory list"},
 	{[]Reason{ReasonNeverBlock}, "not in the never-block set"},
 	{[]Reason{ReasonQuarantine, ReasonUnsigned}, "neither in quarantine nor without a signed policy"},
+	{[]Reason{ReasonEmergency}, "not closed in an emergency"},
 	{[]Reason{ReasonPass}, "no live pass speaks of it"},
 	{[]Reason{ReasonException}, "no exception of the school speaks of it"},
 	{[]Reason{ReasonApproved, ReasonNotApproved}, "on no approved list of the profile, which is not held to them"},
@@ -41,6 +42,9 @@ func (q *question) trace(d *Decision) Trace {
 				break
 			}
 			s := Step{Reason: step.reasons[0], Said: step.passed}
+			if s.Reason == ReasonEmergency && q.closed.Len() == 0 {
+				continue // nothing is, on nearly every day
+			}
 			if s.Reason == ReasonMandatory && q.unsettled() {
 				s.Rule = q.profile.Rule
 				s.Said = fmt.Sprintf("pages of this host are on a mandatory list (%s) and the page cannot be seen: the profile lets it pass, a declared gap", q.facts.MandatoryPaths)
@@ -67,9 +71,14 @@ func (q *question) said(d *Decision) string {
 		}
 		return "allow: in the never-block set"
 	case ReasonQuarantine:
+		if q.client.Device == "" {
+			return fmt.Sprintf("block: the device at %s is in quarantine", q.client.Addr)
+		}
 		return fmt.Sprintf("block: the device %q is in quarantine", q.client.Device)
 	case ReasonUnsigned:
 		return "block: no signed acceptable-use policy on record"
+	case ReasonEmergency:
+		return "block: closed for everyone in an emergency"
 	case ReasonPass:
 		return fmt.Sprintf("%s by a live pass: %s", d.Verdict, d.Note)
 	case ReasonException:

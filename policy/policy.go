@@ -175,6 +175,12 @@ func (p *Policy) ProfileOf(group string) *Profile {
 // HelpLine reports whether the host is a help-line, whose users leave no record.
 func (p *Policy) HelpLine(h Host, at time.Time) bool { return p.helpLines.Find(h, "", at) != nil }
 
+// NeverBlocks reports whether a host or page is in the never-block set, so that
+// nothing the school writes closes it.
+func (p *Policy) NeverBlocks(h Host, path string, at time.Time) bool {
+	return p.neverBlock(&question{Request: Request{Host: h, Path: path, Time: at}}, &Decision{})
+}
+
 func (p *Policy) place(group string) (string, *Profile) {
 	if profile := p.groups[group]; profile != nil {
 		return group, profile

@@ -92,6 +92,12 @@ type Snapshot struct {
 	Clients      Identifier
 	StoreVersion uint64 // the category store's number, written into every event
 
+	// Closed is what staff closed for everyone in an emergency; nil for nothing.
+	Closed *HostSet
+	// Version names the policy with what staff did to it since, in every event;
+	// "" is that of the policy alone. It must be another one whenever Closed is.
+	Version string
+
 	serial uint64 // another for each Swap: what memos know a snapshot by; 0 is never remembered
 }
 
@@ -168,7 +174,7 @@ func (s *Snapshot) DecideFor(profile string, q Request) (r Ruling, t Trace, ok b
 		return Ruling{}, nil, false
 	}
 	r, t = s.explain(&question{
-		Request: q, client: Client{Addr: q.Client.Unmap()}, facts: s.Lists.Classify(q.Host, q.Path), written: s.Policy.writtenOf(q.Host), profile: p,
+		Request: q, client: Client{Addr: q.Client.Unmap()}, facts: s.Lists.Classify(q.Host, q.Path), written: s.Policy.writtenOf(q.Host), profile: p, closed: s.Closed,
 	})
 	return r, t, true
 }
@@ -182,7 +188,9 @@ func (s *Snapshot) ask(q Request) question {
 	client := s.Clients.Identify(q.Client.Unmap())
 	group, profile := s.Policy.place(client.Group)
 	k := s.known(&q)
-	return question{Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile}
+	return question{
+		Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile, closed: s.Closed,
+	}
 }
 
 // known gathers what does not depend on who asks and when.
@@ -205,5 +213,9 @@ func (s *Snapshot) explain(q *question) (Ruling, Trace) {
 }
 
 func (s *Snapshot) ruling(d Decision, q *question) Ruling {
-	return Ruling{Decision: d, Client: q.client, Facts: q.facts, PolicyVersion: s.Policy.Version, StoreVersion: s.StoreVersion}
+	version := s.Version
+	if version == "" {
+		version = s.Policy.Version
+	}
+	return Ruling{Decision: d, Client: q.client, Facts: q.facts, PolicyVersion: version, StoreVersion: s.StoreVersion}
 }

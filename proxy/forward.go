@@ -19,6 +19,7 @@ import (
 type exchange struct {
 	outcome outcome
 	writer  *promptWriter
+	target  target       // what was asked for
 	broken  bool         // the origin's body ended in an error
 	body    *patientBody // what the client sends on, nil if nothing
 }
@@ -75,6 +76,7 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 	t := s.targetOf(r)
 	s.peekSearch(r, &t, x.writer.control)
 	x.outcome = s.weigh(r.Context(), &t)
+	x.target = t
 	if s.recordsFirst(r, &x.outcome) {
 		s.seal(&x.outcome)
 	}
@@ -116,7 +118,7 @@ func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response
 		resp.Body.Close()
 		return s.page(r, &x.outcome), nil
 	}
-	incoming(resp, x)
+	s.incoming(resp, x)
 	return resp, nil
 }
 
@@ -145,24 +147,40 @@ var (
 )
 
 // incoming makes the origin's reply ours to send.
-func incoming(resp *http.Response, x *exchange) {
+func (s *Server) incoming(resp *http.Response, x *exchange) {
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Alt-Svc") // no way round by HTTP/3 (Y7)
 	if len(resp.Trailer) > 0 {
 		delete(resp.Header, "Content-Length") // HTTP/2 has both, HTTP/1.1 either
 	}
 	resp.Header[EventHeader] = []string{x.outcome.event.ID.String()}
-	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x, server: s, decided: now()}
 }
 
 // watchedBody notes an origin that broke off, so that the client's connection is
 // broken off too: half a reply never looks whole (G4).
+// The same where the verdict changes while it is on its way (Y34): a long download
+// or a live stream ends with what staff close in an emergency.
 type watchedBody struct {
 	io.ReadCloser
 	exchange *exchange
+	server   *Server
+	decided  time.Time // when the verdict was last asked for
 }
 
+// watchEvery is how often the verdict on a reply on its way is asked for anew.
+const watchEvery = time.Second
+
+var errRevoked = errors.New("no longer allowed")
+
 func (b *watchedBody) Read(p []byte) (int, error) {
+	if t := now(); t.Sub(b.decided) >= watchEvery {
+		b.decided = t
+		if b.server.revokeReply(b.exchange) {
+			b.exchange.broken = true
+			return 0, errRevoked
+		}
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
 		b.exchange.broken = true

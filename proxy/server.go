@@ -42,6 +42,7 @@ type Server struct {
 	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
+	rechecking              sync.Mutex // one recheck of the open tunnels at a time
 	serving                 serving
 	conns                   sync.WaitGroup // those that net/http holds
 

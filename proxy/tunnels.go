@@ -77,6 +77,8 @@ func (ts *tunnels) wait(ctx context.Context, end func()) {
 // revoke decides every open tunnel anew and closes those no longer allowed
 // (Y34): a changed policy, a new list or the end of a period reach what is open.
 func (s *Server) revoke() {
+	s.rechecking.Lock()
+	defer s.rechecking.Unlock()
 	for _, tn := range s.tunnels.list() {
 		judged := tn.judged.Load()
 		if judged == nil {
@@ -88,6 +90,22 @@ func (s *Server) revoke() {
 			}
 		}
 	}
+}
+
+// Recheck does so at once, for what staff close in an emergency.
+func (s *Server) Recheck() { s.revoke() }
+
+// revokeReply decides anew on a reply on its way, and records it if it must end.
+func (s *Server) revokeReply(x *exchange) bool {
+	t := x.target
+	t.Time, t.finding = now(), ""
+	if s.decide(&t).Verdict == policy.Allow {
+		return false
+	}
+	t.finding = findingRevoked
+	s.metrics.revoked.Inc()
+	s.judgeTunnel(t)
+	return true
 }
 
 func (s *Server) revokeFor(tn *tunnel, t target) bool {

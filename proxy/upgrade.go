@@ -18,6 +18,7 @@ import (
 func (s *Server) upgrade(x *exchange, r *http.Request) {
 	t := s.targetOf(r)
 	x.outcome = s.weigh(r.Context(), &t)
+	x.target = t
 	if s.recordsFirst(r, &x.outcome) {
 		s.seal(&x.outcome)
 	}
@@ -50,7 +51,7 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 		origin.Close()
 		s.reply(x, s.page(r, &x.outcome))
 	case resp.StatusCode != http.StatusSwitchingProtocols:
-		incoming(resp, x)
+		s.incoming(resp, x)
 		s.reply(x, resp)
 		origin.Close()
 	default:

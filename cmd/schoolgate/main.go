@@ -40,6 +40,10 @@ type cli struct {
 	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
+	Quarantine quarantineCmd `cmd:"" help:"Cut devices off while an incident is looked into."`
+	Block      blockCmd      `cmd:"" help:"Close a host or page for everyone, at once (emergency block)."`
+	Unblock    unblockCmd    `cmd:"" help:"Open a host or page again that was closed in an emergency; takes two people."`
+
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and end."`
 }
 

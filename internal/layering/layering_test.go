@@ -20,17 +20,18 @@ const module = "schoolgate"
 var mayImport = map[string][]string{
 	"policy": nil,
 
-	"categories": {"policy"},
-	"clients":    {"policy"},
-	"blocklists": {"policy"},
-	"configs":    {"policy"},
-	"blockpage":  {"policy"},
-	"audit":      {"policy"},
-	"alerts":     {"policy"},
-	"reports":    {"policy"},
-	"terms":      {"policy", "internal/phrases"},
-	"console":    {"policy", "alerts", "reports"},
-	"firewall":   {"policy"},
+	"categories":  {"policy"},
+	"clients":     {"policy"},
+	"blocklists":  {"policy"},
+	"configs":     {"policy"},
+	"blockpage":   {"policy"},
+	"audit":       {"policy"},
+	"alerts":      {"policy"},
+	"reports":     {"policy"},
+	"terms":       {"policy", "internal/phrases"},
+	"containment": {"policy"},
+	"console":     {"policy", "alerts", "reports"},
+	"firewall":    {"policy"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream"},
 	"dnsfilter/upstream": {"policy"},
@@ -42,10 +43,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "alerts", "reports", "console",
+		"containment",
 		"dnsfilter", "proxy", "proxy/inspect", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "firewall", "proxy/inspect", "terms"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,
