@@ -2,7 +2,6 @@ package alerts
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,16 +20,23 @@ type Alert struct {
 	Theme    string         `json:"theme"`
 	Client   string         `json:"client,omitempty"`
 	Device   string         `json:"device,omitempty"`
+	Person   string         `json:"person,omitempty"` // who had signed in, where somebody had
 	Adult    bool           `json:"adult,omitempty"`  // staff or guest: the Headteacher's, never the DSL's (R36)
+	About    []string       `json:"about,omitempty"`  // ways to those named in the plan whom it is about, when it was opened
 	Shared   bool           `json:"shared,omitempty"` // of several clients: more were open than are kept apart
+	Sealed   bool           `json:"sealed,omitempty"` // a mandatory list was hit: its page is nobody's to see (F7)
+	Roles    []string       `json:"roles,omitempty"`  // that the rules send it to
+	Key      string         `json:"key,omitempty"`    // of the quiet period
 
 	First  time.Time        `json:"first"` // of its events
 	Last   time.Time        `json:"last"`
 	Count  int              `json:"count"`
 	Events []policy.EventID `json:"events"` // the first hundred
+	// Kinds counts the tries to get round the filter by their kind; nil for other alerts.
+	Kinds map[string]int `json:"kinds,omitempty"`
 
-	Until  time.Time `json:"until"` // end of the quiet period
-	Closed bool      `json:"closed,omitempty"`
+	Until time.Time `json:"until"` // end of the quiet period
+	Over  bool      `json:"over,omitempty"`
 
 	Seq  int `json:"seq"`  // mails made; numbers the next one's Message-ID
 	Told int `json:"told"` // the count that the last mail carried
@@ -40,6 +46,15 @@ type Alert struct {
 	Undelivered int       `json:"undelivered,omitempty"` // mails given up after a week
 	Sent        int       `json:"sent,omitempty"`        // mails the server took
 	LastSent    time.Time `json:"last_sent,omitzero"`
+
+	// From is when it may be told, while it waits for the morning or the digest.
+	From time.Time `json:"from,omitzero"`
+	// Due is when somebody must have acknowledged it; zero while no clock runs.
+	Due    time.Time `json:"due,omitzero"`
+	Late   int       `json:"late,omitempty"`    // clocks that ran out
+	ToldTo []string  `json:"told_to,omitempty"` // everybody for whom a mail was made
+
+	Review
 }
 
 // Reference is the alert's name in mails and commands, e.g. "AL-1F".
@@ -66,6 +81,8 @@ func (a *Alert) Mail() string {
 		return "no recipient"
 	case a.Undelivered > 0:
 		return "not delivered"
+	case !a.From.IsZero():
+		return "waits for its hour"
 	case a.Waiting > 0:
 		return "waiting"
 	case a.Sent > 0:
@@ -91,34 +108,75 @@ func theme(ev *policy.Event) string {
 
 // key is whose alert the event belongs to. A device of the register is the same
 // device at a new address; without one, the address is all that is known, and
-// nobody is guessed (privacy 11).
-func key(ev *policy.Event) string {
+// nobody is guessed (privacy 11). Who had signed in, and whose device it is, keep
+// alerts apart that different people may hear of (R36).
+func key(ev *policy.Event, theme string, owners []string) string {
 	who := "device " + ev.Device
 	if ev.Device == "" {
 		who = "address " + ev.Client
 	}
-	return strings.Join([]string{who, theme(ev), strconv.FormatBool(ev.Pupil)}, "\x00")
+	return strings.Join(append([]string{who, theme, strconv.FormatBool(ev.Pupil), ev.Person}, owners...), "\x00")
 }
 
 // sharedKey is the alert of all clients beyond the bound.
-func sharedKey(ev *policy.Event) string {
-	return strings.Join([]string{"shared", theme(ev), strconv.FormatBool(ev.Pupil)}, "\x00")
+func sharedKey(ev *policy.Event, theme string, owners []string) string {
+	return strings.Join(append([]string{"shared", theme, strconv.FormatBool(ev.Pupil)}, owners...), "\x00")
 }
 
-func newAlert(ev *policy.Event, shared bool, until time.Time) *Alert {
-	a := &Alert{ID: ev.ID, Theme: theme(ev), Adult: !ev.Pupil, Shared: shared, First: ev.Time, Until: until}
-	if !shared {
-		a.Client, a.Device = ev.Client, ev.Device
+// opening is what an alert is opened from.
+type opening struct {
+	event    *policy.Event
+	theme    string
+	roles    []string
+	severity uint8
+	owners   []string
+	shared   bool
+
+	kind  string // of a try to get round the filter
+	tries []try  // those that came before it, and it
+}
+
+func (o *opening) key() string {
+	if o.shared {
+		return sharedKey(o.event, o.theme, o.owners)
 	}
-	a.add(ev)
+	return key(o.event, o.theme, o.owners)
+}
+
+func (o *opening) alert(until time.Time) *Alert {
+	ev := o.event
+	a := &Alert{
+		ID: ev.ID, Theme: o.theme, Adult: !ev.Pupil, Shared: o.shared, First: ev.Time, Until: until,
+		About: o.owners, Roles: o.roles, Key: o.key(),
+	}
+	if !o.shared {
+		a.Client, a.Device, a.Person = ev.Client, ev.Device, ev.Person
+	}
+	a.add(o)
+	if len(o.tries) > 0 {
+		a.First, a.Count, a.Events, a.Kinds = o.tries[0].At, len(o.tries), nil, map[string]int{}
+	}
+	for _, y := range o.tries {
+		a.Kinds[y.Kind]++
+		if len(a.Events) < maxEventID {
+			a.Events = append(a.Events, y.ID)
+		}
+	}
 	return a
 }
 
 // add counts one more event and reports whether it is graver than all before.
-func (a *Alert) add(ev *policy.Event) (graver bool) {
-	severity := min(ev.Severity, 5)
-	graver = severity > a.Severity
-	a.Severity = max(a.Severity, severity)
+func (a *Alert) add(o *opening) (graver bool) {
+	ev := o.event
+	graver = o.severity > a.Severity
+	a.Severity = max(a.Severity, o.severity)
+	if o.kind != "" {
+		if a.Kinds == nil {
+			a.Kinds = map[string]int{}
+		}
+		a.Kinds[o.kind]++
+	}
+	a.Sealed = a.Sealed || ev.Category.Mandatory()
 	a.Count++
 	if ev.Time.After(a.Last) {
 		a.Last = ev.Time
@@ -133,62 +191,4 @@ func (a *Alert) add(ev *policy.Event) (graver bool) {
 // further away than it is long was begun before the clock was set back (F12).
 func over(until, now time.Time, length time.Duration) bool {
 	return !now.Before(until) || until.Sub(now) > length
-}
-
-// Routes says who hears of an alert. Addresses are plain, such as
-// dsl@school.example.
-type Routes struct {
-	DSL    []string // alerts on pupils
-	Deputy []string // told as well of severities 4 and 5, so that none waits for an absent DSL (R32)
-	Head   []string // alerts on staff and guests, which nobody else gets (R36)
-
-	// IT hears with the Head how the box and its lists fare ([Notice]), and of no
-	// alert.
-	IT []string
-}
-
-// To lists who is told, without repeats. Where nobody is named for pupils the
-// Headteacher is told; for adults there is no other than the Headteacher, since
-// anybody else may be the subject.
-func (r *Routes) To(a *Alert) []string {
-	if a.Adult {
-		return unique(r.Head)
-	}
-	to := r.DSL
-	if a.Severity >= 4 || len(to) == 0 {
-		to = slices.Concat(to, r.Deputy)
-	}
-	if len(to) == 0 {
-		to = r.Head
-	}
-	return unique(to)
-}
-
-func (r *Routes) everyone() []string { return unique(slices.Concat(r.DSL, r.Deputy, r.Head)) }
-
-// keepers are told of the box itself.
-func (r *Routes) keepers() []string { return unique(slices.Concat(r.Head, r.IT)) }
-
-// known is every address that mail may be sent to.
-func (r *Routes) known() []string { return unique(slices.Concat(r.everyone(), r.IT)) }
-
-func (r *Routes) empty() bool { return len(r.everyone()) == 0 }
-
-func (r *Routes) check() error {
-	for _, a := range r.known() {
-		if err := checkAddress(a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unique(list []string) []string {
-	var out []string
-	for _, s := range list {
-		if !slices.ContainsFunc(out, func(o string) bool { return strings.EqualFold(o, s) }) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -1,15 +1,17 @@
 // Package alerts tells people what they must hear of. It reads the journal
-// behind a cursor of its own and does four things, in this order:
+// behind a cursor of its own and does five things, in this order:
 //
 //  1. a flagged event opens an alert, or is counted on the one that its client
 //     and theme already have open (the quiet period)
-//  2. the alert queues a mail for each person it concerns; one transaction on
-//     disk moves cursor, alert and mail together
+//  2. the [Plan] says who hears of it and from when; the alert queues a mail for
+//     each of them; one transaction on disk moves cursor, alert and mail together
 //  3. the outbox is sent, gravest first, and tried again until the server takes it
 //  4. a mail is struck off right after the server's 250
+//  5. a clock runs until somebody acknowledges the alert ([ActAck], read from the
+//     journal too); when it runs out the next person hears
 //
 // Beside them go notices of the box itself to those who look after it ([Notice]),
-// by the same outbox.
+// by the same outbox. What is called a mail here may also be a webhook's call.
 //
 // So no crash loses an alert. A mail is repeated only if the crash fell between
 // the 250 and the striking off, and the repeat carries the same Message-ID.
@@ -78,7 +80,8 @@ type Config struct {
 	Source   Source
 	Ahead    error  // what Source yields for a cursor it never reached: the journal was lost or replaced; may be nil
 	Mailer   Mailer // nil: alerts are kept and listed, and wait for one
-	Routes   Routes
+	Hooks    Mailer // calls the webhooks of the plan; nil if it has none
+	Plan     Plan
 	Console  string         // the console's address, e.g. https://schoolgate.example; "" before there is one
 	Location *time.Location // the school's, for times in mails; nil is UTC
 
@@ -95,14 +98,14 @@ func (c *Config) complete() error {
 	if c.Source == nil {
 		return errors.New("alerts: no source of events")
 	}
-	if err := c.Routes.check(); err != nil {
+	if err := c.Plan.check(); err != nil {
 		return err
 	}
 	if err := checkConsole(c.Console); err != nil {
 		return err
 	}
 	if c.Mailer == nil { // without a server nothing is addressed, so nothing goes stale
-		c.Routes = Routes{}
+		c.Plan.mailOff()
 	}
 	setDefault(&c.Quiet, DefaultQuiet)
 	setDefault(&c.MaxMails, DefaultMaxMails)
@@ -153,8 +156,8 @@ type Service struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	mailReady chan struct{} // the outbox may have a new mail
-	changed   chan struct{} // the list on disk is out of date
+	mailReady map[string]chan struct{} // by lane: the outbox may have a new mail
+	changed   chan struct{}            // the list on disk is out of date
 
 	mu     sync.Mutex
 	health health
@@ -174,11 +177,14 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, ledger: l, log: cfg.Log,
-		mailReady: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		mailReady: map[string]chan struct{}{}, changed: make(chan struct{}, 1),
+	}
+	for _, by := range s.lanes() {
+		s.mailReady[by] = make(chan struct{}, 1)
 	}
 	s.metrics = newMetrics(cfg.Registerer, s.Status)
-	if cfg.Mailer == nil || cfg.Routes.empty() {
-		s.log.Warn("no mail server or no recipient is configured: alerts are kept but reach nobody by mail")
+	if len(s.cfg.Plan.listeners()) == 0 {
+		s.log.Warn("no mail server or no recipient is configured: alerts are kept but reach nobody")
 	}
 	return s, nil
 }
@@ -189,7 +195,9 @@ func (s *Service) Run(ctx context.Context) error {
 	items := make(chan item, 256)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.read(ctx, items) })
-	wg.Go(func() { s.send(ctx) })
+	for _, by := range s.lanes() {
+		wg.Go(func() { s.send(ctx, by) })
+	}
 	wg.Go(func() { s.publish(ctx) })
 	s.keep(ctx, items)
 	wg.Wait()
@@ -208,6 +216,26 @@ func (s *Service) Close() error {
 	}
 	s.closed = true
 	return s.ledger.close()
+}
+
+// lanes are the servers that mails go by: that of all mail, and each webhook's.
+func (s *Service) lanes() (list []string) {
+	if s.cfg.Mailer != nil {
+		list = append(list, "")
+	}
+	for _, way := range s.cfg.Plan.known() {
+		if lane(way) != "" && s.cfg.Hooks != nil {
+			list = append(list, lane(way))
+		}
+	}
+	return list
+}
+
+// wakeSenders tells all lanes that there is something to send.
+func (s *Service) wakeSenders() {
+	for _, ch := range s.mailReady {
+		poke(ch)
+	}
 }
 
 // poke wakes whoever waits on ch; one wake is enough for many changes.

@@ -138,7 +138,30 @@ const (
 	head   = "head@school.example"
 )
 
-var everybody = Routes{DSL: []string{dsl}, Deputy: []string{deputy}, Head: []string{head}}
+// roles are people by the role they hold.
+type roles struct{ DSL, Deputy, Head, Chair, IT []string }
+
+var everybody = roles{DSL: []string{dsl}, Deputy: []string{deputy}, Head: []string{head}}
+
+// people merges them: one address is one person, whatever roles they hold.
+func (r roles) people() (list []Person) {
+	for _, held := range []struct {
+		role string
+		ways []string
+	}{{RoleDSL, r.DSL}, {RoleDeputy, r.Deputy}, {RoleHead, r.Head}, {RoleChair, r.Chair}, {RoleIT, r.IT}} {
+	next:
+		for _, way := range held.ways {
+			for i := range list {
+				if strings.EqualFold(list[i].Mail, way) {
+					list[i].Roles = append(list[i].Roles, held.role)
+					continue next
+				}
+			}
+			list = append(list, Person{Roles: []string{held.role}, Mail: way})
+		}
+	}
+	return list
+}
 
 // attempt is a pupil's blocked try at something of severity 3.
 func attempt(device string) policy.Event {
@@ -158,16 +181,18 @@ type box struct {
 	t *testing.T
 	journal
 	postbox
-	cfg  Config
-	log  strings.Builder
-	s    *Service
-	stop func()
+	cfg Config
+	// roles are who is named, unless cfg.Plan names somebody.
+	roles roles
+	log   strings.Builder
+	s     *Service
+	stop  func()
 }
 
 func newBox(t *testing.T) *box {
-	b := &box{t: t}
+	b := &box{t: t, roles: everybody}
 	b.cfg = Config{
-		Dir: filepath.Join(t.TempDir(), "alerts"), Source: &b.journal, Mailer: &b.postbox, Routes: everybody,
+		Dir: filepath.Join(t.TempDir(), "alerts"), Source: &b.journal, Mailer: &b.postbox,
 		Console: "https://schoolgate.school.example",
 		Log:     slog.New(slog.NewTextHandler(&b.log, nil)),
 	}
@@ -177,7 +202,11 @@ func newBox(t *testing.T) *box {
 // open makes the service and does not run it.
 func (b *box) open() {
 	b.t.Helper()
-	s, err := New(b.cfg)
+	cfg := b.cfg
+	if cfg.Plan.People == nil {
+		cfg.Plan.People = b.roles.people()
+	}
+	s, err := New(cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -244,14 +273,22 @@ func invariants(t *tx) error {
 		if err := decode(v, &a); err != nil {
 			return err
 		}
-		if !a.Closed {
+		if !a.Over {
 			open++
 		}
 		if a.Waiting != waiting[a.ID] || a.Undelivered != dead[a.ID] {
 			return fmt.Errorf("%s: waiting %d, undelivered %d; outbox has %d and %d", a.Reference(), a.Waiting, a.Undelivered, waiting[a.ID], dead[a.ID])
 		}
-		if a.Closed && a.Told != a.Count {
-			return fmt.Errorf("%s: closed, told %d of %d", a.Reference(), a.Told, a.Count)
+		if a.Over && a.Told != a.Count && a.From.IsZero() {
+			return fmt.Errorf("%s: over, told %d of %d", a.Reference(), a.Told, a.Count)
+		}
+		for kind, at := range map[byte]time.Time{clockAnswer: a.Due, clockTell: a.From} {
+			if runs := t.Bucket(bucketClocks).Get(clockKey(kind, a.ID)) != nil; runs == at.IsZero() {
+				return fmt.Errorf("%s: clock %c runs: %t, and it says %v", a.Reference(), kind, runs, at)
+			}
+		}
+		if a.State != StateNew && !a.Due.IsZero() {
+			return fmt.Errorf("%s is %s and a clock runs", a.Reference(), a.State)
 		}
 		delete(waiting, a.ID)
 		delete(dead, a.ID)

@@ -17,15 +17,28 @@ type outcome struct {
 	mails  bool // the outbox has something new
 	held   bool // somebody is owed an alert by a summary
 	untold int  // alerts dropped at the hard bound before anybody was told
+	late   int  // clocks that ran out
+	nobody int  // alerts that nobody is named to hear of
+	acked  []answered
+}
+
+// answered is an alert that somebody acknowledged, and how long it waited.
+type answered struct {
+	severity uint8
+	after    time.Duration
 }
 
 func (t *tx) outcome() outcome {
-	return outcome{opened: t.opened, folded: t.folded, mails: t.queued > 0, held: t.newlyHeld > 0}
+	return outcome{
+		opened: t.opened, folded: t.folded, mails: t.queued > 0, held: t.newlyHeld > 0,
+		late: t.late, nobody: t.nobody, acked: t.acked,
+	}
 }
 
-// absorb takes flagged events, in order, and moves the cursor to upto or to the
-// last of them. Events at or before the cursor were taken before and are passed
-// over, so reading the journal again is harmless.
+// absorb takes flagged events, tries to get round the filter and what staff
+// answered, in order, and moves the cursor to upto or to the last of them. Events
+// at or before the cursor were taken before and are passed over, so reading the
+// journal again is harmless.
 func (l *ledger) absorb(events []policy.Event, upto policy.EventID) (out outcome, err error) {
 	err = l.update(func(t *tx) error {
 		cursor, err := t.cursor()
@@ -34,7 +47,7 @@ func (l *ledger) absorb(events []policy.Event, upto policy.EventID) (out outcome
 		}
 		for i := range events {
 			if ev := &events[i]; ev.ID > cursor {
-				if err := t.take(ev); err != nil {
+				if err := t.event(ev); err != nil {
 					return err
 				}
 				cursor = ev.ID
@@ -46,46 +59,83 @@ func (l *ledger) absorb(events []policy.Event, upto policy.EventID) (out outcome
 	return out, err
 }
 
-// take opens an alert for the event or counts it on an open one.
-func (t *tx) take(ev *policy.Event) error {
+func (t *tx) event(ev *policy.Event) error {
 	if ev.Time.IsZero() {
 		ev.Time = t.now
 	}
-	k, shared := key(ev), false
-	a, err := t.openAlert(k)
+	if isAct(ev) {
+		return t.act(ev)
+	}
+	if done, err := t.tried(ev); done || err != nil || !ev.Flagged() {
+		return err
+	}
+	roles, severity := t.cfg.Plan.route(ev)
+	return t.take(&opening{event: ev, theme: theme(ev), roles: roles, severity: severity, owners: t.cfg.Plan.owners(ev)})
+}
+
+// take opens an alert for the event or counts it on an open one.
+func (t *tx) take(o *opening) error {
+	a, err := t.openAlert(o.key())
 	if err != nil {
 		return err
 	}
 	if a == nil && t.openAlerts() >= maxOpen {
-		k, shared = sharedKey(ev), true
-		if a, err = t.openAlert(k); err != nil {
+		o.shared = true
+		if a, err = t.openAlert(o.key()); err != nil {
 			return err
 		}
 	}
 	if a != nil {
-		t.folded++
-		if a.add(ev) { // graver than what people were told: they hear at once
-			if err := t.tell(a, kindGraver); err != nil {
-				return err
-			}
-		}
-		return t.putAlert(a)
+		return t.fold(a, o)
 	}
 	base, err := t.base()
 	if err != nil {
 		return err
 	}
-	a = newAlert(ev, shared, t.now.Add(t.cfg.Quiet))
+	a = o.alert(t.now.Add(t.cfg.Quiet))
 	a.ID += policy.EventID(base)
 	t.opened = append(t.opened, a.Severity)
 	t.openCount++
-	if err := t.put(bucketOpen, []byte(k), uint64(a.ID)); err != nil {
+	if err := t.put(bucketOpen, []byte(a.Key), uint64(a.ID)); err != nil {
 		return err
 	}
-	if err := t.tell(a, kindNew); err != nil {
+	if err := t.tally(a, func(y *Tally) { y.Opened++ }); err != nil {
+		return err
+	}
+	if err := t.tellWhenAllowed(a, kindNew); err != nil {
 		return err
 	}
 	return t.putAlert(a)
+}
+
+// fold counts the event on an alert. One graver than what people were told is
+// told at once, and asks to be acknowledged anew.
+func (t *tx) fold(a *Alert, o *opening) error {
+	t.folded++
+	a.Roles = unique(append(a.Roles, o.roles...))
+	if a.add(o) {
+		kind := kindGraver
+		if a.Seq == 0 { // nobody has heard of it yet
+			kind = kindNew
+		}
+		a.reopen()
+		if err := t.tellWhenAllowed(a, kind); err != nil {
+			return err
+		}
+	}
+	return t.putAlert(a)
+}
+
+// tellWhenAllowed tells at once, or notes from when it may be told: in the
+// morning, or by the digest.
+func (t *tx) tellWhenAllowed(a *Alert, kind mailKind) error {
+	if at := t.cfg.Plan.when(a.Severity, t.now); at.After(t.now) {
+		return t.wait(a, at)
+	}
+	if err := t.stopWaiting(a); err != nil {
+		return err
+	}
+	return t.tell(a, kind)
 }
 
 // openAlert is the alert whose quiet period runs for the key; nil if none. One
@@ -101,7 +151,7 @@ func (t *tx) openAlert(key string) (*Alert, error) {
 		return nil, err
 	}
 	if over(a.Until, t.now, t.cfg.Quiet) {
-		return nil, t.closeAlert([]byte(key), a)
+		return nil, t.endQuiet([]byte(key), a)
 	}
 	return a, nil
 }
@@ -113,15 +163,15 @@ func (t *tx) openAlerts() int {
 	return t.openCount
 }
 
-// closeAlert ends the quiet period; if events came since the last mail, one
+// endQuiet ends the quiet period; if events came since the last mail, one
 // follow-up says how many.
-func (t *tx) closeAlert(key []byte, a *Alert) error {
-	a.Closed = true
+func (t *tx) endQuiet(key []byte, a *Alert) error {
+	a.Over = true
 	if t.openCount >= 0 {
 		t.openCount--
 	}
-	if a.Count > a.Told {
-		if err := t.tell(a, kindMore); err != nil {
+	if a.Count > a.Told && a.From.IsZero() { // what waits will carry the number
+		if err := t.tellWhenAllowed(a, kindMore); err != nil {
 			return err
 		}
 	}
@@ -136,11 +186,24 @@ func (t *tx) closeAlert(key []byte, a *Alert) error {
 func (t *tx) tell(a *Alert, kind mailKind) error {
 	before := a.Told
 	a.Told = a.Count
-	to := t.cfg.Routes.To(a)
+	to := t.cfg.Plan.To(a, t.now)
 	a.Unaddressed = len(to) == 0
-	if a.Unaddressed {
-		return t.hold("", a)
+	if a.State == StateNew && kind != kindMore || a.Due.IsZero() && a.State == StateNew {
+		if err := t.startClock(a); err != nil {
+			return err
+		}
 	}
+	if a.Unaddressed {
+		t.nobody++
+		return t.hold("", a, kind)
+	}
+	return t.tellTo(a, kind, to, before)
+}
+
+// tellTo is tell for people already chosen. The mail carries the number of events
+// and how many of them came since before.
+func (t *tx) tellTo(a *Alert, kind mailKind, to []string, before int) error {
+	a.ToldTo = unique(append(a.ToldTo, to...))
 	for _, address := range to {
 		if t.isHeld(address, a.ID) {
 			continue // the summary will carry the count
@@ -150,7 +213,7 @@ func (t *tx) tell(a *Alert, kind mailKind) error {
 			return err
 		}
 		if !room {
-			err = t.hold(address, a)
+			err = t.hold(address, a, kind)
 		} else {
 			err = t.queue(&Mail{
 				Kind: kind, To: address, Alerts: []policy.EventID{a.ID}, Severity: a.Severity,
@@ -175,6 +238,7 @@ func (t *tx) queue(m *Mail, alerts ...*Alert) error {
 	first.Seq++
 	m.ID, m.Seq, m.Queued, m.Next = id, first.Seq, t.now, t.now
 	m.Born = first.First.Unix()
+	t.deadline(m, alerts)
 	for _, a := range alerts {
 		a.Waiting++
 	}
@@ -221,14 +285,20 @@ func (t *tx) isHeld(address string, id policy.EventID) bool {
 	return t.Bucket(bucketHeld).Get(heldKey(address, id)) != nil
 }
 
+// owed is what is noted of an alert that a person is owed.
+type owed struct {
+	Severity uint8    `json:"severity"`
+	Kind     mailKind `json:"kind"`
+}
+
 // hold notes that a person is owed an alert. The caller stores a.
-func (t *tx) hold(address string, a *Alert) error {
+func (t *tx) hold(address string, a *Alert, kind mailKind) error {
 	if t.isHeld(address, a.ID) {
 		return nil
 	}
 	a.Waiting++
 	t.newlyHeld++
-	return t.put(bucketHeld, heldKey(address, a.ID), a.Severity)
+	return t.put(bucketHeld, heldKey(address, a.ID), owed{a.Severity, kind})
 }
 
 // held lists what each person is owed, in the order of the alerts.
@@ -256,6 +326,12 @@ func (l *ledger) tick() (out outcome, next time.Time, err error) {
 	err = l.update(func(t *tx) error {
 		next = t.now.Add(time.Hour)
 		if err := t.endQuietPeriods(&next); err != nil {
+			return err
+		}
+		if err := t.clocks(&next); err != nil {
+			return err
+		}
+		if err := t.alive(&next); err != nil {
 			return err
 		}
 		if err := t.summarise(&next); err != nil {
@@ -307,7 +383,7 @@ func (t *tx) endQuietPeriods(next *time.Time) error {
 		return err
 	}
 	for _, k := range order {
-		if err := t.closeAlert([]byte(k), ended[k]); err != nil {
+		if err := t.endQuiet([]byte(k), ended[k]); err != nil {
 			return err
 		}
 	}
@@ -356,12 +432,14 @@ func (t *tx) summarise(next *time.Time) error {
 // summary is one mail for all of ids, the gravest named first; an ordinary mail
 // for one alone.
 func (t *tx) summary(address string, ids []policy.EventID) error {
-	m := &Mail{Kind: kindSummary, To: address}
-	if len(ids) == 1 {
-		m.Kind = kindNew
-	}
+	m := &Mail{To: address}
 	alerts := make([]*Alert, 0, len(ids))
+	kinds := map[mailKind]bool{}
 	for _, id := range ids {
+		var o owed
+		if _, err := t.get(bucketHeld, heldKey(address, id), &o); err != nil {
+			return err
+		}
 		if err := t.Bucket(bucketHeld).Delete(heldKey(address, id)); err != nil {
 			return err
 		}
@@ -370,8 +448,11 @@ func (t *tx) summary(address string, ids []policy.EventID) error {
 			return err
 		}
 		alerts = append(alerts, a)
+		kinds[o.Kind] = true
 		a.Waiting-- // what was held; queue counts the mail
-		a.Told = a.Count
+		if !kinds[kindOverdue] && !kinds[kindReminder] {
+			a.Told = a.Count
+		}
 		m.Severity = max(m.Severity, a.Severity)
 		m.Count += a.Count
 		if m.First.IsZero() || a.First.Before(m.First) {
@@ -381,6 +462,7 @@ func (t *tx) summary(address string, ids []policy.EventID) error {
 			m.Last = a.Last
 		}
 	}
+	m.Kind = summaryKind(kinds, len(ids))
 	slices.SortStableFunc(alerts, func(a, b *Alert) int { return int(b.Severity) - int(a.Severity) })
 	for _, a := range alerts {
 		m.Alerts = append(m.Alerts, a.ID)
@@ -394,4 +476,20 @@ func (t *tx) summary(address string, ids []policy.EventID) error {
 		}
 	}
 	return nil
+}
+
+// summaryKind is what a mail of so many owed alerts is called.
+func summaryKind(kinds map[mailKind]bool, n int) mailKind {
+	only := func(k mailKind) bool { return len(kinds) == 1 && kinds[k] }
+	switch {
+	case only(kindDigest), only(kindReminder):
+		for k := range kinds {
+			return k
+		}
+	case n > 1:
+		return kindSummary
+	case only(kindOverdue):
+		return kindOverdue
+	}
+	return kindNew
 }

@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,13 +11,19 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"schoolgate/policy"
 )
 
 // Listing is the alerts as they stood at a moment, newest first.
 type Listing struct {
 	Written time.Time `json:"written"`
-	Total   int       `json:"total"` // alerts kept; at most a thousand are listed
+	Total   int       `json:"total"` // alerts kept; at most a thousand are listed, all that wait for an answer among them
 	Alerts  []Alert   `json:"alerts"`
+	Tallies []Tally   `json:"tallies,omitempty"` // of pupils' alerts, by month and theme
+
+	// Cursor is how far the journal had been read: acts up to it are in the list.
+	Cursor policy.EventID `json:"cursor,omitempty"`
 }
 
 const listName = "alerts.json"
@@ -75,7 +82,13 @@ func (s *Service) writeList() error {
 	return os.Rename(path+".new", path)
 }
 
-func (l *Listing) read(t *tx) error {
+func (l *Listing) read(t *tx) (err error) {
+	if l.Cursor, err = t.cursor(); err != nil {
+		return err
+	}
+	if l.Tallies, err = t.tallies(); err != nil {
+		return err
+	}
 	b := t.Bucket(bucketAlerts)
 	l.Total = b.Stats().KeyN
 	c := b.Cursor()
@@ -85,6 +98,28 @@ func (l *Listing) read(t *tx) error {
 			return fmt.Errorf("alert %x: %w", k, err)
 		}
 		l.Alerts = append(l.Alerts, a)
+	}
+	return l.addUnanswered(t)
+}
+
+// addUnanswered lists older alerts that still wait for an answer: a flood of new
+// ones must not hide them.
+func (l *Listing) addUnanswered(t *tx) error {
+	if len(l.Alerts) < maxListed {
+		return nil
+	}
+	oldest := l.Alerts[len(l.Alerts)-1].ID
+	c := t.Bucket(bucketClocks).Cursor()
+	for k, _ := c.Seek([]byte{clockAnswer}); k != nil && k[0] == clockAnswer && len(l.Alerts) < 2*maxListed; k, _ = c.Next() {
+		id := policy.EventID(binary.BigEndian.Uint64(k[1:]))
+		if id >= oldest {
+			break
+		}
+		a, err := t.alert(id)
+		if err != nil {
+			return err
+		}
+		l.Alerts = append(l.Alerts, *a)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ type Message struct {
 	Text    string // plain text, lines ended by \n
 	Date    time.Time
 	Urgent  bool
+	Call    *Call // for a webhook; nil for a test
 }
 
 // message writes a mail out. It is made from the mail's own fields alone, none of
@@ -24,9 +25,9 @@ func (s *Service) message(m *Mail) Message {
 	w := writer{m: m, console: strings.TrimRight(s.cfg.Console, "/"), zone: s.cfg.Location, quiet: s.cfg.Quiet}
 	out := Message{
 		ID: messageID(m, m.Seq), To: m.To, Subject: w.subject(), Text: w.text(),
-		Date: m.Queued.In(s.cfg.Location), Urgent: m.Severity >= 4,
+		Date: m.Queued.In(s.cfg.Location), Urgent: m.Severity >= 4 && m.Kind != kindReminder, Call: w.call(),
 	}
-	if (m.Kind == kindMore || m.Kind == kindGraver) && m.Seq > 1 {
+	if (m.Kind == kindMore || m.Kind == kindGraver || m.Kind == kindOverdue) && m.Seq > 1 {
 		out.Thread = messageID(m, 1)
 	}
 	return out
@@ -68,15 +69,36 @@ func (w *writer) subject() string {
 		return w.noticeSubject()
 	}
 	ref := reference(w.m.Alerts[0])
+	if w.many() {
+		return w.manySubject()
+	}
 	switch w.m.Kind {
 	case kindGraver:
 		return fmt.Sprintf("Schoolgate alert %s: now severity %d, please review", ref, w.m.Severity)
 	case kindMore:
 		return fmt.Sprintf("Schoolgate alert %s: happened %s more", ref, times(w.m.More))
-	case kindSummary:
-		return fmt.Sprintf("Schoolgate: %d more alerts, highest severity %d, please review", len(w.m.Alerts), w.m.Severity)
+	case kindOverdue:
+		return fmt.Sprintf("Schoolgate alert %s: severity %d, not acknowledged yet", ref, w.m.Severity)
+	case kindReminder:
+		return fmt.Sprintf("Schoolgate alert %s: still not acknowledged", ref)
+	case kindDigest:
+		return fmt.Sprintf("Schoolgate alert %s: severity %d, can wait", ref, w.m.Severity)
 	}
 	return fmt.Sprintf("Schoolgate alert %s: severity %d, please review", ref, w.m.Severity)
+}
+
+// many reports whether the mail is of several alerts.
+func (w *writer) many() bool { return len(w.m.Alerts) > 1 }
+
+func (w *writer) manySubject() string {
+	n := len(w.m.Alerts)
+	switch w.m.Kind {
+	case kindReminder:
+		return fmt.Sprintf("Schoolgate: %d alerts still not acknowledged, highest severity %d", n, w.m.Severity)
+	case kindDigest:
+		return fmt.Sprintf("Schoolgate: %d alerts that can wait", n)
+	}
+	return fmt.Sprintf("Schoolgate: %d more alerts, highest severity %d, please review", n, w.m.Severity)
 }
 
 func (w *writer) text() string {
@@ -85,11 +107,11 @@ func (w *writer) text() string {
 	}
 	var b strings.Builder
 	b.WriteString(w.opening() + "\n\n")
-	if w.m.Kind != kindSummary {
+	if !w.many() {
 		w.row(&b, "Reference", reference(w.m.Alerts[0]))
 	}
 	upTo := ""
-	if w.m.Kind == kindSummary {
+	if w.many() {
 		upTo = "up to "
 	}
 	w.row(&b, "Severity", fmt.Sprintf("%s%d of 5, %s", upTo, w.m.Severity, inWords(w.m.Severity)))
@@ -100,8 +122,11 @@ func (w *writer) text() string {
 		w.row(&b, "When", w.when(w.m.First))
 	}
 	w.row(&b, "How often", times(w.m.Count)+w.soFar())
+	if !w.m.By.IsZero() {
+		w.row(&b, "Answer by", w.when(w.m.By))
+	}
 	b.WriteString("\n")
-	if w.m.Kind == kindSummary {
+	if w.many() {
 		b.WriteString(wrap("References: "+w.references()+".") + "\n")
 	}
 	b.WriteString("What to do now\n\n" + w.steps() + "\n" + w.closing())
@@ -118,14 +143,29 @@ func (w *writer) opening() string {
 		return "An alert you know of has become more serious."
 	case kindMore:
 		return "What raised this alert went on after our last e-mail. It is the same\nalert: if you have dealt with it, there may be nothing more to do."
-	case kindSummary:
+	case kindOverdue:
+		return "Nobody has acknowledged this alert in time, so you hear of it now.\nPlease take it on, or make sure that somebody does."
+	case kindReminder:
+		return w.plural("Nobody has acknowledged this alert. You are reminded each day until\nsomebody does.",
+			"Nobody has acknowledged these alerts. You are reminded each day until\nsomebody does.")
+	case kindDigest:
+		return w.plural("This alert can wait, so it was kept for this e-mail.", "These alerts can wait, so they were kept for one e-mail.")
+	}
+	if w.many() {
 		return "These alerts came close together, or could not be sent earlier, so they\nare in one e-mail. Each of them needs a person to look at it."
 	}
 	return "Schoolgate has raised an alert that needs a person to look at it."
 }
 
+func (w *writer) plural(one, several string) string {
+	if w.many() {
+		return several
+	}
+	return one
+}
+
 func (w *writer) soFar() string {
-	if w.m.Kind == kindSummary {
+	if w.many() {
 		return " in all"
 	}
 	return " so far"
@@ -152,6 +192,9 @@ func (w *writer) steps() string {
 		list = append(list, "If a child may be in danger now, do not wait for Schoolgate: follow your child protection procedures, or call 999.")
 	}
 	list = append(list, w.look())
+	if !w.m.By.IsZero() || w.m.Kind == kindReminder {
+		list = append(list, w.answer())
+	}
 	if w.m.Severity >= 5 {
 		list = append(list,
 			"Do not try to open the page, search for it, copy it or take a screenshot of it, and ask nobody else to. The record is all the evidence that is needed.",
@@ -165,7 +208,7 @@ func (w *writer) steps() string {
 	}
 	if w.console != "" {
 		head := "The record:"
-		if w.m.Kind == kindSummary {
+		if w.many() {
 			head = "The records:"
 		}
 		return b.String() + "\n" + head + "\n" + w.link() + "\n"
@@ -175,17 +218,60 @@ func (w *writer) steps() string {
 
 func (w *writer) look() string {
 	what := "Read the record of alert " + reference(w.m.Alerts[0])
-	if w.m.Kind == kindSummary {
+	if w.many() {
 		what = "Read the records of these alerts; the most serious are named first"
 	}
 	if w.console != "" {
 		return what + " (link below)."
 	}
-	return what + ". It is on the Schoolgate box. IT support can help you to reach it: give them the reference and nothing else."
+	command := "schoolgate alerts show " + reference(w.m.Alerts[0])
+	if w.many() {
+		command = "schoolgate alerts list"
+	}
+	return what + ". On the Schoolgate box: " + command + ". IT support can help you to reach it: give them the reference and nothing else."
+}
+
+// answer asks somebody to take the alert on, and says what happens else.
+func (w *writer) answer() string {
+	what := "Acknowledge it (schoolgate alerts ack " + reference(w.m.Alerts[0]) + ") to say that you are dealing with it."
+	if w.many() {
+		what = "Acknowledge each of them (schoolgate alerts ack, and its reference) to say that you are dealing with it."
+	}
+	switch {
+	case w.m.By.IsZero():
+		return what
+	case w.m.Else == "":
+		return fmt.Sprintf("%s If nobody has by %s, you are reminded.", what, w.clock(w.m.By))
+	}
+	return fmt.Sprintf("%s If nobody has by %s, %s told.", what, w.clock(w.m.By), inPerson(w.m.Else))
+}
+
+// inPerson is a role in a sentence, with its verb.
+func inPerson(role string) string {
+	switch role {
+	case RoleDSL:
+		return "the safeguarding lead is"
+	case RoleDeputy:
+		return "the deputy safeguarding lead is"
+	case RoleHead:
+		return "the Headteacher is"
+	case RoleChair:
+		return "the chair of governors is"
+	}
+	return "those named as " + role + " are"
+}
+
+// clock is a time of the day on which the mail was written, or a day and a time.
+func (w *writer) clock(t time.Time) string {
+	t = t.In(w.zone)
+	if t.Format(time.DateOnly) == w.m.Queued.In(w.zone).Format(time.DateOnly) {
+		return fmt.Sprintf("%d:%02d", t.Hour(), t.Minute())
+	}
+	return w.when(t)
 }
 
 func (w *writer) link() string {
-	if w.m.Kind == kindSummary {
+	if w.many() {
 		return w.console + "/alerts"
 	}
 	return w.console + "/alerts/" + reference(w.m.Alerts[0])
@@ -196,9 +282,29 @@ func (w *writer) closing() string {
 	if w.m.Kind == kindNew || w.m.Kind == kindGraver {
 		b.WriteString(wrap(fmt.Sprintf("If it happens again within %s it is counted, and one more e-mail tells you how often.", span(w.quiet))) + "\n")
 	}
+	b.WriteString(wrap("If the record turns out to be about you or your family, read no further and tell the Headteacher or, if you are the Headteacher, the chair of governors.") + "\n")
 	b.WriteString(wrap("This e-mail names no person and no website, on purpose: e-mail can be read by others. Please do not add names if you forward it. Replies are not read.") + "\n")
 	b.WriteString("Schoolgate\n")
 	return b.String()
+}
+
+// call is what a webhook gets besides the words.
+func (w *writer) call() *Call {
+	m := w.m
+	c := &Call{Kind: string(m.Kind), Severity: m.Severity, Count: m.Count}
+	for _, id := range m.Alerts[:min(len(m.Alerts), 100)] {
+		c.References = append(c.References, reference(id))
+	}
+	for at, dst := range map[*time.Time]**time.Time{&m.First: &c.First, &m.Last: &c.Last, &m.By: &c.Acknowledge} {
+		if !at.IsZero() {
+			t := at.In(w.zone).Truncate(time.Second)
+			*dst = &t
+		}
+	}
+	if w.console != "" && len(m.Alerts) > 0 {
+		c.Link = w.link()
+	}
+	return c
 }
 
 // when is local time as it is said: "Tuesday 24 November, 9:05".

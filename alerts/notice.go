@@ -17,6 +17,7 @@ const (
 	NoticeHeld    NoticeKind = "held"        // a new version of the lists waits for a person (F14)
 	NoticeRed     NoticeKind = "red"         // a mandatory list can no longer be relied upon (I2)
 	NoticeUnheard NoticeKind = "undelivered" // alert mails were given up
+	NoticeAlive   NoticeKind = "alive"       // the box works and can send (T19)
 )
 
 // Notice is news of the box itself for IT and leadership. It has no field that a
@@ -73,7 +74,7 @@ func (s *Service) Notice(ctx context.Context, n Notice) (queued int, err error) 
 		return 0, err
 	}
 	if queued > 0 {
-		poke(s.mailReady)
+		s.wakeSenders()
 	}
 	return queued, nil
 }
@@ -87,7 +88,10 @@ func (t *tx) noticeDue(key string) (bool, error) {
 
 // notify makes a mail for each person who looks after the box.
 func (t *tx) notify(n *Notice) (queued int, err error) {
-	to := t.cfg.Routes.keepers()
+	to := t.cfg.Plan.keepers()
+	if n.Kind == NoticeAlive {
+		to = unique(append(t.cfg.Plan.holders(RoleDSL), t.cfg.Plan.holders(RoleIT)...))
+	}
 	if len(to) == 0 {
 		return 0, nil // nobody is named; it stays in the log and on the page of readiness
 	}
@@ -115,6 +119,10 @@ func (t *tx) notify(n *Notice) (queued int, err error) {
 		}
 		queued++
 	}
+	if n.Kind == NoticeAlive {
+		t.queued += queued
+		return queued, nil
+	}
 	return queued, t.put(bucketNotices, []byte(n.key()), t.now)
 }
 
@@ -126,7 +134,7 @@ func (t *tx) forgetNotices() error {
 		if err := decode(v, &told); err != nil {
 			return err
 		}
-		if over(told.Add(noticeEvery), t.now, noticeEvery) {
+		if string(k) != string(NoticeAlive) && over(told.Add(noticeEvery), t.now, noticeEvery) {
 			old = append(old, slices.Clone(k))
 		}
 		return nil
@@ -137,10 +145,48 @@ func (t *tx) forgetNotices() error {
 	return err
 }
 
+// alive sends the sign of life that is due. It says that silence means that there
+// was nothing, and tells no number.
+func (t *tx) alive(next *time.Time) error {
+	p := &t.cfg.Plan
+	if p.Alive == Never {
+		return nil
+	}
+	key := []byte(NoticeAlive)
+	var due time.Time
+	ok, err := t.get(bucketNotices, key, &due)
+	if err != nil {
+		return err
+	}
+	if ok && !over(due, t.now, aliveAtMost) {
+		sooner(next, due)
+		return nil
+	}
+	if ok { // not at the very first start, when nothing was missed yet
+		if _, err := t.notify(&Notice{Kind: NoticeAlive}); err != nil && !errors.Is(err, ErrNoRoom) {
+			return err
+		}
+	}
+	due = p.Hours.schoolDayAfter(t.now, p.Hours.begin())
+	if p.Alive == Weekly {
+		due = p.Hours.schoolDayAfter(p.Hours.at(t.now, 6-(int(t.now.In(p.Hours.zone()).Weekday())+6)%7, 0), p.Hours.begin())
+	}
+	sooner(next, due)
+	return t.put(bucketNotices, key, due)
+}
+
+// aliveAtMost is the longest that a sign of life is away: longer is a clock that
+// was set back.
+const aliveAtMost = maxClosed * 24 * time.Hour
+
 // dropNotice takes a notice off the outbox that will not be sent. If it still
 // holds, the next call of Notice tells whoever is configured then.
 func (t *tx) dropNotice(m *Mail) error {
-	return errors.Join(t.Bucket(bucketMails).Delete(number(m.ID)), t.Bucket(bucketNotices).Delete([]byte(m.Notice.key())))
+	err := t.Bucket(bucketMails).Delete(number(m.ID))
+	if m.Notice.Kind == NoticeAlive {
+		return err // the next one comes at its hour
+	}
+	return errors.Join(err, t.Bucket(bucketNotices).Delete([]byte(m.Notice.key())))
 }
 
 // plainFeed is a feed's name as a mail may hold it.

@@ -15,11 +15,16 @@ func (w *writer) noticeSubject() string {
 		return "Schoolgate: a mandatory list is out of date, please act today"
 	case NoticeUnheard:
 		return "Schoolgate: alert e-mails could not be delivered"
+	case NoticeAlive:
+		return "Schoolgate is working and can reach you"
 	}
 	return "Schoolgate: please look at the box"
 }
 
 func (w *writer) noticeText() string {
+	if w.m.Notice.Kind == NoticeAlive {
+		return w.aliveText()
+	}
 	said := map[NoticeKind]func() (string, []string){
 		NoticeHeld: w.held, NoticeRed: w.red, NoticeUnheard: w.unheard,
 	}[w.m.Notice.Kind]
@@ -37,6 +42,12 @@ func (w *writer) noticeText() string {
 	b.WriteString("\n" + wrap("You are reminded once a day for as long as this stays so. It went to those named as it, head or leadership in policy.yaml. It names no person and no website, on purpose. Replies are not read."))
 	b.WriteString("\nSchoolgate\n")
 	return b.String()
+}
+
+func (w *writer) aliveText() string {
+	return wrap("There is nothing to do. This e-mail comes at its time so that you know that silence means what it should: Schoolgate is working, and an alert would have reached you.") +
+		"\n" + wrap("If it stops coming, tell IT support: alerts may not be reaching you.") +
+		"\n" + wrap("It says nothing of any alert, on purpose. Replies are not read.") + "\nSchoolgate\n"
 }
 
 func (w *writer) held() (string, []string) {

@@ -19,13 +19,13 @@ func (b *box) notice(n Notice, want int) {
 	}
 }
 
-func keptBy(t *testing.T, routes Routes) *box {
+func keptBy(t *testing.T, routes roles) *box {
 	b := newBox(t)
-	b.cfg.Routes = routes
+	b.roles = routes
 	return b
 }
 
-var withIT = Routes{DSL: []string{dsl}, Deputy: []string{deputy}, Head: []string{head}, IT: []string{it, strings.ToUpper(head)}}
+var withIT = roles{DSL: []string{dsl}, Deputy: []string{deputy}, Head: []string{head}, IT: []string{it, strings.ToUpper(head)}}
 
 // F14, I2: IT and leadership hear of it at once and once a day, nobody else does,
 // and a restart neither repeats nor forgets.
@@ -129,16 +129,16 @@ func TestANoticeOutlivesACrash(t *testing.T) {
 // Nobody named is no error; a corrected address is told; a flood is refused.
 func TestNoticesAndTheirRecipients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := keptBy(t, Routes{DSL: []string{dsl}})
+		b := keptBy(t, roles{DSL: []string{dsl}})
 		b.set(fails(TroubleUnreachable))
 		b.start()
 		b.notice(Notice{Kind: NoticeHeld, Version: 12}, 0)
 		b.stop()
-		b.cfg.Routes.IT = []string{"ti@school.example"}
+		b.roles.IT = []string{"ti@school.example"}
 		b.start()
 		b.notice(Notice{Kind: NoticeHeld, Version: 12}, 1)
 		b.stop()
-		b.cfg.Routes.IT = []string{it}
+		b.roles.IT = []string{it}
 		b.start()
 		b.notice(Notice{Kind: NoticeHeld, Version: 12}, 1)
 		for i := range maxNotices - 1 {

@@ -16,7 +16,12 @@ const (
 	kindGraver  mailKind = "graver"  // a graver event came within the quiet period
 	kindMore    mailKind = "more"    // the quiet period ended; so many more
 	kindSummary mailKind = "summary" // several alerts at once
+	kindOverdue mailKind = "overdue" // nobody acknowledged it in time
 	kindNotice  mailKind = "notice"  // news of the box itself
+
+	// Of one alert or more.
+	kindDigest   mailKind = "digest"   // what can wait
+	kindReminder mailKind = "reminder" // still not acknowledged by anybody, each day
 )
 
 // Mail is one message to one person in the outbox. It holds only what may be
@@ -35,6 +40,8 @@ type Mail struct {
 	More     int              `json:"more,omitempty"` // since the last mail
 	First    time.Time        `json:"first"`
 	Last     time.Time        `json:"last"`
+	By       time.Time        `json:"by,omitzero"`    // to be acknowledged; the earliest of several
+	Else     string           `json:"else,omitempty"` // the role told if it is not
 
 	Queued   time.Time `json:"queued"`
 	Next     time.Time `json:"next"` // not to be tried before
@@ -58,13 +65,22 @@ const (
 	giveUpTries = 20
 )
 
-// due picks the mail to send now: the gravest, then the oldest. If none is, wake
-// is when one will be; zero for never.
-func (l *ledger) due() (m *Mail, wake time.Time, err error) {
+// lane is the server that a way goes by: each webhook's own, and "" for all mail.
+// A lane that is stuck holds up no other.
+func lane(way string) string {
+	if strings.HasPrefix(way, "https://") {
+		return way
+	}
+	return ""
+}
+
+// due picks the mail of a lane to send now: the gravest, then the oldest. If none
+// is, wake is when one will be; zero for never.
+func (l *ledger) due(by string) (m *Mail, wake time.Time, err error) {
 	err = l.view(func(t *tx) error {
 		return t.eachMail(func(c *Mail) error {
 			switch {
-			case c.Dead:
+			case c.Dead || lane(c.To) != by:
 			case !over(c.Next, t.now, slowest):
 				if wake.IsZero() || c.Next.Before(wake) {
 					wake = c.Next
@@ -82,6 +98,9 @@ func (l *ledger) due() (m *Mail, wake time.Time, err error) {
 // them is owed to them again.
 func (l *ledger) sent(m *Mail) error {
 	return l.update(func(t *tx) error {
+		if t.Bucket(bucketMails).Get(number(m.ID)) == nil {
+			return nil // taken back while it was under way
+		}
 		for _, id := range m.Alerts {
 			a, err := t.alert(id)
 			if err != nil {
@@ -131,7 +150,7 @@ func (t *tx) owe(which func(*Mail) bool, readdress func(*Alert) []string) error 
 			} else {
 				a.Waiting--
 			}
-			if err := t.holdFor(a, m.To, readdress); err != nil {
+			if err := t.holdFor(a, m.To, m.Kind, readdress); err != nil {
 				return err
 			}
 		}
@@ -139,7 +158,7 @@ func (t *tx) owe(which func(*Mail) bool, readdress func(*Alert) []string) error 
 	return nil
 }
 
-func (t *tx) holdFor(a *Alert, address string, readdress func(*Alert) []string) error {
+func (t *tx) holdFor(a *Alert, address string, kind mailKind, readdress func(*Alert) []string) error {
 	to := []string{address}
 	if readdress != nil {
 		to = readdress(a)
@@ -149,42 +168,62 @@ func (t *tx) holdFor(a *Alert, address string, readdress func(*Alert) []string) 
 		to = []string{""}
 	}
 	for _, address := range to {
-		if err := t.hold(address, a); err != nil {
+		if address != "" {
+			a.ToldTo = unique(append(a.ToldTo, address))
+		}
+		if err := t.hold(address, a, kind); err != nil {
 			return err
 		}
 	}
 	return t.putAlert(a)
 }
 
-// readdress moves what waits for people who are no longer configured to those
-// who are: a mistyped address, once corrected, has cost time and no alert.
+// readdress moves what waits for people who are no longer configured, or may no
+// longer hear of it, to those who are: a mistyped address, once corrected, has
+// cost time and no alert.
 func (t *tx) readdress() error {
-	r := &t.cfg.Routes
-	known := r.known()
+	p := &t.cfg.Plan
+	known := p.known()
 	gone := func(address string) bool {
 		return !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, address) })
 	}
-	if err := t.owe(func(m *Mail) bool { return gone(m.To) }, r.To); err != nil {
+	to := func(a *Alert) []string { return p.To(a, t.now) }
+	err := t.owe(func(m *Mail) bool {
+		if m.Notice != nil || gone(m.To) {
+			return gone(m.To)
+		}
+		for _, id := range m.Alerts {
+			if a, err := t.alert(id); err == nil && !p.may(m.To, a, t.now) {
+				return true
+			}
+		}
+		return false
+	}, to)
+	if err != nil {
 		return err
 	}
-	order, owed, err := t.held()
+	order, owes, err := t.held()
 	if err != nil {
 		return err
 	}
 	for _, address := range order {
-		if !gone(address) || (address == "" && r.empty()) {
-			continue
-		}
-		for _, id := range owed[address] {
+		for _, id := range owes[address] {
 			a, err := t.alert(id)
 			if err != nil {
+				return err
+			}
+			if !gone(address) && p.may(address, a, t.now) || address == "" && len(to(a)) == 0 {
+				continue
+			}
+			var o owed
+			if _, err := t.get(bucketHeld, heldKey(address, id), &o); err != nil {
 				return err
 			}
 			if err := t.Bucket(bucketHeld).Delete(heldKey(address, id)); err != nil {
 				return err
 			}
 			a.Waiting--
-			if err := t.holdFor(a, address, r.To); err != nil {
+			if err := t.holdFor(a, address, o.Kind, to); err != nil {
 				return err
 			}
 		}
@@ -202,7 +241,7 @@ func (l *ledger) failed(m *Mail, trouble Trouble) (died int, err error) {
 		}
 		died = 0
 		for _, c := range list {
-			if c.Dead || (c.ID != m.ID && !trouble.server()) {
+			if c.Dead || lane(c.To) != lane(m.To) || (c.ID != m.ID && !trouble.server()) {
 				continue
 			}
 			c.Attempts++

@@ -1,13 +1,16 @@
 package alerts
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // forget drops alerts past their retention and the oldest beyond the bound, never
 // one that is open or that a waiting mail speaks of. At the hard bound, which only
 // a flood that nobody is configured to hear of can reach, alerts that nobody was
 // told go too, and are counted; their events are in the journal all the same.
 func (t *tx) forget() (untold int, err error) {
-	if err := t.forgetDead(); err != nil {
+	if err := errors.Join(t.forgetDead(), t.forgetTries()); err != nil {
 		return 0, err
 	}
 	closed, total, err := t.closedAlerts()
@@ -16,7 +19,7 @@ func (t *tx) forget() (untold int, err error) {
 	}
 	for _, a := range closed {
 		due := t.now.Sub(a.Last) > t.cfg.Keep
-		told := a.Waiting+a.Undelivered == 0
+		told := a.Waiting+a.Undelivered == 0 && a.Due.IsZero() && a.From.IsZero()
 		if !due && !(told && total > maxKept) && total <= maxKeptUntold {
 			continue
 		}
@@ -41,7 +44,7 @@ func (t *tx) closedAlerts() (closed []*Alert, total int, err error) {
 			return fmt.Errorf("alert %x: %w", k, err)
 		}
 		total++
-		if a.Closed {
+		if a.Over {
 			closed = append(closed, a)
 		}
 		return nil
@@ -80,7 +83,7 @@ func (t *tx) forgetDead() error {
 // done, where a mail in the outbox still speaks of it.
 func (t *tx) drop(a *Alert) (ok bool, err error) {
 	var owed [][]byte
-	for _, address := range append(t.cfg.Routes.everyone(), "") {
+	for _, address := range append(t.cfg.Plan.known(), "") {
 		if t.isHeld(address, a.ID) {
 			owed = append(owed, heldKey(address, a.ID))
 		}
@@ -92,6 +95,9 @@ func (t *tx) drop(a *Alert) (ok bool, err error) {
 		if err := t.Bucket(bucketHeld).Delete(k); err != nil {
 			return false, err
 		}
+	}
+	if err := errors.Join(t.stopClock(a), t.stopWaiting(a)); err != nil {
+		return false, err
 	}
 	return true, t.Bucket(bucketAlerts).Delete(number(uint64(a.ID)))
 }

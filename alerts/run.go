@@ -10,7 +10,7 @@ import (
 	"schoolgate/policy"
 )
 
-// item is what the reader hands the keeper: a flagged event, or how far the
+// item is what the reader hands the keeper: an event of concern, or how far the
 // journal was read without one.
 type item struct {
 	event *policy.Event
@@ -84,7 +84,7 @@ func (s *Service) follow(ctx context.Context, after policy.EventID, items chan<-
 			continue
 		}
 		it := item{upto: ev.ID}
-		if ev.Flagged() {
+		if ofConcern(&ev) {
 			it.event = keepable(ev)
 		} else if ev.ID-marked < cursorEvery {
 			after = ev.ID
@@ -100,14 +100,24 @@ func (s *Service) follow(ctx context.Context, after policy.EventID, items chan<-
 	return after, ended
 }
 
+// ofConcern reports whether an event may change an alert: it is flagged, a try to
+// get round the filter, or an answer.
+func ofConcern(ev *policy.Event) bool { return ev.Flagged() || bypassKind(ev) != "" || isAct(ev) }
+
 // keepable is the event with strings of its own: the journal's share the memory
 // of a whole frame.
 func keepable(ev policy.Event) *policy.Event {
-	ev.Client, ev.Device = strings.Clone(ev.Client), strings.Clone(ev.Device)
-	return &policy.Event{
-		ID: ev.ID, Time: ev.Time, Client: ev.Client, Device: ev.Device, Pupil: ev.Pupil,
-		Reason: ev.Reason, Category: ev.Category, Severity: ev.Severity,
+	kept := &policy.Event{
+		ID: ev.ID, Time: ev.Time, Door: ev.Door, Pupil: ev.Pupil,
+		Verdict: ev.Verdict, Reason: ev.Reason, Category: ev.Category, Severity: ev.Severity,
+		Client: strings.Clone(ev.Client), Device: strings.Clone(ev.Device), Profile: strings.Clone(ev.Profile),
+		Person: strings.Clone(ev.Person), Theme: strings.Clone(ev.Theme), Finding: strings.Clone(ev.Finding),
+		Act: strings.Clone(ev.Act), Subject: strings.Clone(ev.Subject), Note: strings.Clone(ev.Note),
 	}
+	if bypassKind(&ev) != "" {
+		kept.Host = strings.Clone(ev.Host) // tells one try from another, for as long as they are counted
+	}
+	return kept
 }
 
 // keep writes what the reader brings and does what time asks for. It alone
@@ -191,17 +201,21 @@ func (s *Service) happened(out outcome) {
 		s.metrics.untold.Add(float64(out.untold))
 		s.log.Error("alerts dropped before anybody was told: too many, and nobody is configured to hear of them", "count", out.untold)
 	}
+	for _, a := range out.acked {
+		s.metrics.answer.WithLabelValues(severityLabel(a.severity)).Observe(a.after.Minutes())
+	}
+	s.metrics.late.Add(float64(out.late))
+	if out.nobody > 0 {
+		s.log.Error("NOBODY IS NAMED WHO MAY HEAR OF AN ALERT: it waits on the box; name dsl, head and chair under alerts: recipients: in policy.yaml", "count", out.nobody)
+	}
 	if out.mails {
-		poke(s.mailReady)
+		s.wakeSenders()
 	}
 	poke(s.changed)
 }
 
-// send empties the outbox until ctx is done.
-func (s *Service) send(ctx context.Context) {
-	if s.cfg.Mailer == nil {
-		return
-	}
+// send empties a lane of the outbox until ctx is done.
+func (s *Service) send(ctx context.Context, by string) {
 	// The mail under way when ctx ends gets five seconds to finish.
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -212,7 +226,7 @@ func (s *Service) send(ctx context.Context) {
 	})()
 	g := gate{}
 	for ctx.Err() == nil {
-		m, wake, err := s.ledger.due()
+		m, wake, err := s.ledger.due(by)
 		if err != nil {
 			s.stateTrouble("outbox not read, trying again", err)
 			pause(ctx, 5*time.Second)
@@ -223,14 +237,14 @@ func (s *Service) send(ctx context.Context) {
 			continue
 		}
 		if m == nil {
-			s.waitForMail(ctx, wake)
+			s.waitForMail(ctx, by, wake)
 			continue
 		}
 		s.deliver(ctx, sending, m, &g)
 	}
 }
 
-func (s *Service) waitForMail(ctx context.Context, wake time.Time) {
+func (s *Service) waitForMail(ctx context.Context, by string, wake time.Time) {
 	wait := time.Hour
 	if !wake.IsZero() {
 		wait = min(wait, time.Until(wake))
@@ -239,7 +253,7 @@ func (s *Service) waitForMail(ctx context.Context, wake time.Time) {
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-	case <-s.mailReady:
+	case <-s.mailReady[by]:
 	case <-t.C:
 	}
 }
@@ -262,7 +276,11 @@ func (g *gate) shut(t Trouble) {
 
 // deliver tries one mail and writes down how it went.
 func (s *Service) deliver(ctx, sending context.Context, m *Mail, g *gate) {
-	err := s.cfg.Mailer.Send(sending, s.message(m))
+	mailer := s.cfg.Mailer
+	if lane(m.To) != "" {
+		mailer = s.cfg.Hooks
+	}
+	err := mailer.Send(sending, s.message(m))
 	trouble := TroubleNone
 	if err != nil {
 		trouble = troubleOf(err)

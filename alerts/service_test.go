@@ -179,30 +179,6 @@ func TestGraverEventIsToldAtOnce(t *testing.T) {
 	})
 }
 
-// R32, R36, F8: who hears of what.
-func TestRoutes(t *testing.T) {
-	pupil, adult := func(sev uint8) Alert { return Alert{Severity: sev} }, Alert{Severity: 5, Adult: true}
-	tests := []struct {
-		name   string
-		routes Routes
-		alert  Alert
-		want   []string
-	}{
-		{"a pupil's goes to the DSL", everybody, pupil(3), []string{dsl}},
-		{"a grave one to the deputy as well", everybody, pupil(4), []string{dsl, deputy}},
-		{"no DSL: the deputy", Routes{Deputy: []string{deputy}, Head: []string{head}}, pupil(1), []string{deputy}},
-		{"neither: the Headteacher", Routes{Head: []string{head}}, pupil(1), []string{head}},
-		{"staff: the Headteacher and nobody else", everybody, adult, []string{head}},
-		{"staff and no Headteacher: nobody, since anybody may be the subject", Routes{DSL: []string{dsl}, Deputy: []string{deputy}}, adult, nil},
-		{"one person in two roles is told once", Routes{DSL: []string{dsl}, Deputy: []string{"DSL@school.example"}}, pupil(5), []string{dsl}},
-	}
-	for _, tt := range tests {
-		if got := tt.routes.To(&tt.alert); !cmp.Equal(got, tt.want) {
-			t.Errorf("%s: To = %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
 func TestStaffAlertGoesToHeadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
@@ -220,7 +196,7 @@ func TestStaffAlertGoesToHeadOnly(t *testing.T) {
 func TestUnaddressedAlertWaitsForARecipient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
-		b.cfg.Routes.Head = nil
+		b.roles.Head = nil
 		b.start()
 		ev := attempt("staff-laptop")
 		ev.Pupil = false
@@ -234,7 +210,7 @@ func TestUnaddressedAlertWaitsForARecipient(t *testing.T) {
 		if l, err := List(b.cfg.Dir); err != nil || l.Alerts[0].Mail() != "no recipient" {
 			t.Errorf("List = %+v, %v", l, err)
 		}
-		b.cfg.Routes.Head = []string{head}
+		b.roles.Head = []string{head}
 		b.start()
 		time.Sleep(time.Second)
 		b.wantMails(head + ": Schoolgate alert AL-1: severity 3, please review")
@@ -246,7 +222,7 @@ func TestUnaddressedAlertWaitsForARecipient(t *testing.T) {
 func TestCorrectedAddressGetsWhatWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
-		b.cfg.Routes.DSL = []string{"dls@school.example"}
+		b.roles.DSL = []string{"dls@school.example"}
 		b.set(fails(TroublePermanent))
 		b.start()
 		b.add(attempt("a"), attempt("b"))
@@ -255,7 +231,7 @@ func TestCorrectedAddressGetsWhatWaited(t *testing.T) {
 			t.Errorf("Status = %+v, want 2 dead", st)
 		}
 		b.stop()
-		b.cfg.Routes.DSL = []string{dsl}
+		b.roles.DSL = []string{dsl}
 		b.set(nil)
 		b.start()
 		time.Sleep(time.Second)
@@ -335,7 +311,7 @@ func TestClockJumpGivesNothingUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(50 * 365 * 24 * time.Hour)
-		m, _, err := b.s.ledger.due()
+		m, _, err := b.s.ledger.due("")
 		if err != nil || m == nil {
 			t.Fatalf("due = %v, %v", m, err)
 		}
@@ -588,9 +564,9 @@ func TestConfigMistakes(t *testing.T) {
 		want   string
 	}{
 		{"no source", func(c *Config) { c.Source = nil }, "no source"},
-		{"two addresses in one", func(c *Config) { c.Routes.DSL = []string{"a@x.example, b@x.example"} }, `bad address "a@x.example, b@x.example"`},
-		{"a line break in an address", func(c *Config) { c.Routes.Head = []string{"a@x.example\r\nBcc: b@x.example"} }, "bad address"},
-		{"no address", func(c *Config) { c.Routes.Deputy = []string{"deputy"} }, `bad address "deputy"`},
+		{"two addresses in one", func(c *Config) { c.Plan.People = roles{DSL: []string{"a@x.example, b@x.example"}}.people() }, `bad address "a@x.example, b@x.example"`},
+		{"a line break in an address", func(c *Config) { c.Plan.People = roles{Head: []string{"a@x.example\r\nBcc: b@x.example"}}.people() }, "bad address"},
+		{"no address", func(c *Config) { c.Plan.People = roles{Deputy: []string{"deputy"}}.people() }, `bad address "deputy"`},
 		{"a console that is no web address", func(c *Config) { c.Console = "javascript:alert(1)" }, "bad console address"},
 		{"a line break in the console", func(c *Config) { c.Console = "https://x.example/\r\n" }, "bad console address"},
 		{"negative quiet period", func(c *Config) { c.Quiet = -1 }, "must be positive"},

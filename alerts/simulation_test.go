@@ -128,7 +128,7 @@ func (s *simulation) readSome() error {
 }
 
 func (s *simulation) sendOne() error {
-	m, _, err := s.s.ledger.due()
+	m, _, err := s.s.ledger.due("")
 	if m == nil || err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (s *simulation) settle() {
 
 func (s *simulation) settleMail() error {
 	for {
-		m, _, err := s.s.ledger.due()
+		m, _, err := s.s.ledger.due("")
 		if m == nil || err != nil {
 			return err
 		}
@@ -197,6 +197,8 @@ func (s *simulation) settleMail() error {
 	}
 }
 
+func keyOf(ev *policy.Event) string { return key(ev, theme(ev), nil) }
+
 // judge compares with the model: every flagged event is on one alert, every alert
 // was told in full, and nothing was repeated but where it could not be known.
 func (s *simulation) judge() {
@@ -204,7 +206,7 @@ func (s *simulation) judge() {
 	total := 0
 	for i := range s.events {
 		if ev := &s.events[i]; ev.Flagged() {
-			want[key(ev)]++
+			want[keyOf(ev)]++
 			total++
 		}
 	}
@@ -216,8 +218,8 @@ func (s *simulation) judge() {
 				return err
 			}
 			first := s.events[a.ID-1]
-			got[key(&first)] += a.Count
-			if s.told[a.ID] == 0 || !a.Closed || a.Told != a.Count || a.Waiting != 0 || a.Undelivered != 0 {
+			got[keyOf(&first)] += a.Count
+			if s.told[a.ID] == 0 || !a.Over || a.Told != a.Count || a.Waiting != 0 || a.Undelivered != 0 {
 				return fmt.Errorf("alert not told in full: %+v", a)
 			}
 			return nil

@@ -309,13 +309,10 @@ func TestRefusedRecipientDoesNotHoldUpTheOther(t *testing.T) {
 func TestTestMailSpeaksPlainly(t *testing.T) {
 	server := testkit.NewSMTP(t, testkit.SMTPOptions{})
 	b := newBox(t)
-	b.cfg.Mailer = mailer(t, smtpTo(server))
-	b.open()
-	defer b.s.Close()
 	server.Fail(testkit.SMTPFault{At: testkit.SMTPRcpt, Code: 550, Text: "no such user\x1b[31m here"})
-	got, err := b.s.TestMail(within(t))
-	if err != nil {
-		t.Fatal(err)
+	got := Test(within(t), &Plan{People: b.roles.people()}, mailer(t, smtpTo(server)), nil)
+	if len(got) != 3 {
+		t.Fatalf("%d answers, want 3", len(got))
 	}
 	want := []Answer{
 		{To: dsl, Words: "The server 127.0.0.1 refuses the message for good. Check the addresses of sender and recipient. It said: "},

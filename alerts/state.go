@@ -27,11 +27,18 @@ var (
 	bucketHeld    = []byte("held")    // address NUL alert ID → a summary owes this person the alert
 	bucketWindows = []byte("windows") // address → window
 	bucketNotices = []byte("notices") // key of a notice → when it was told
+	bucketClocks  = []byte("clocks")  // clockKey → clock: what happens to an alert by itself, and when
+	bucketTries   = []byte("tries")   // whose → tries: to get round the filter, too few yet for an alert
+	bucketTallies = []byte("tallies") // month and theme → Tally
 
-	allBuckets = [][]byte{bucketMeta, bucketAlerts, bucketOpen, bucketMails, bucketHeld, bucketWindows, bucketNotices}
+	allBuckets = [][]byte{
+		bucketMeta, bucketAlerts, bucketOpen, bucketMails, bucketHeld, bucketWindows, bucketNotices,
+		bucketClocks, bucketTries, bucketTallies,
+	}
 )
 
-const stateFormat = 1
+// stateFormat is 2 since alerts are acknowledged; migrate reads what 1 wrote.
+const stateFormat = 2
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -65,6 +72,9 @@ type tx struct {
 	folded    int
 	queued    int
 	newlyHeld int
+	late      int
+	nobody    int
+	acked     []answered
 }
 
 func (t *tx) put(bucket, key []byte, v any) error {
@@ -252,6 +262,11 @@ func (t *tx) checkFormat() error {
 	}
 	if ok && format > stateFormat {
 		return errFormat
+	}
+	if ok && format < stateFormat {
+		if err := t.migrate(); err != nil {
+			return err
+		}
 	}
 	return t.put(bucketMeta, []byte("format"), stateFormat)
 }

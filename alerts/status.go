@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"encoding/binary"
 	"time"
 
 	"schoolgate/policy"
@@ -22,6 +23,8 @@ type Status struct {
 	Held        int // alerts owed to somebody and waiting for a summary mail
 	Unaddressed int // alerts nobody is configured to hear of
 	Dead        int // mails given up after a week
+	Unanswered  int // alerts that wait for somebody to acknowledge them
+	Overdue     int // of those, not acknowledged in time
 
 	Cursor    policy.EventID // how far the journal has been read and kept
 	Trouble   Trouble        // of the last try; none after a success
@@ -64,6 +67,9 @@ func (st *Status) read(t *tx) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := st.readClocks(t); err != nil {
+		return err
+	}
 	return t.eachMail(func(m *Mail) error {
 		if m.Dead {
 			st.Dead++
@@ -72,6 +78,20 @@ func (st *Status) read(t *tx) (err error) {
 		st.Queued++
 		st.Oldest = max(st.Oldest, t.now.Sub(m.Queued))
 		return nil
+	})
+}
+
+func (st *Status) readClocks(t *tx) error {
+	return t.Bucket(bucketClocks).ForEach(func(k, _ []byte) error {
+		if k[0] != clockAnswer {
+			return nil
+		}
+		st.Unanswered++
+		a, err := t.alert(policy.EventID(binary.BigEndian.Uint64(k[1:])))
+		if err == nil && a.Late > 0 {
+			st.Overdue++
+		}
+		return err
 	})
 }
 

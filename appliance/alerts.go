@@ -2,12 +2,12 @@ package appliance
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -64,14 +64,21 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := newWebhooks(&cfg.School.Alerts)
+	if err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	c := alerts.Config{
-		Dir: filepath.Join(cfg.Box.Data, alertsDir), Source: a.journal, Ahead: audit.ErrAhead, Routes: alertRoutes(cfg),
+		Dir: filepath.Join(cfg.Box.Data, alertsDir), Source: a.journal, Ahead: audit.ErrAhead, Plan: alertPlan(cfg),
 		Console: cfg.Box.Console.URL, Location: cfg.School.Policy.Timetable.Location,
 		Quiet: cfg.School.Alerts.Quiet, Log: a.log, Registerer: registry,
 	}
 	if mailer != nil {
 		c.Mailer = mailer
+	}
+	if hooks != nil {
+		c.Hooks = hooks
 	}
 	service, err := alerts.New(c)
 	if err != nil {
@@ -80,11 +87,11 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 	return &alertService{service, registry}, nil
 }
 
-// reloadAlerts takes up changes of mail and recipients. A service that cannot be
-// built leaves the old settings at work.
+// reloadAlerts takes up changes of mail, recipients, absences and school hours. A
+// service that cannot be built leaves the old settings at work.
 func (a *Appliance) reloadAlerts(old, new *configs.Config) error {
 	if reflect.DeepEqual(old.Box.Mail, new.Box.Mail) && old.Box.Console == new.Box.Console &&
-		reflect.DeepEqual(old.School.Alerts, new.School.Alerts) {
+		reflect.DeepEqual(old.School.Alerts, new.School.Alerts) && reflect.DeepEqual(alertPlan(old), alertPlan(new)) {
 		return nil
 	}
 	err := a.startAlerts(new)
@@ -99,7 +106,7 @@ func newMailer(m configs.Mail) (*alerts.SMTP, error) {
 	if m.Server == "" {
 		return nil, nil
 	}
-	password, err := readPassword(m.PasswordFile)
+	password, err := readSecret("mail: password_file", m.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -113,56 +120,75 @@ func newMailer(m configs.Mail) (*alerts.SMTP, error) {
 	return mailer, nil
 }
 
-func readPassword(path string) (string, error) {
+// readSecret reads a file that holds a secret and nothing else; "" has none.
+func readSecret(what, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("mail: password_file: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	if info.Size() > maxPassword {
-		return "", fmt.Errorf("mail: password_file %s has %d bytes, more than a password", path, info.Size())
+		return "", fmt.Errorf("%s %s has %d bytes, more than a password", what, path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("mail: password_file: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
-// alertRoutes is who hears of what, from the roles that any rule names.
-func alertRoutes(cfg *configs.Config) alerts.Routes {
-	named := func(role string) []string {
-		for _, route := range cfg.School.Alerts.Routes {
-			if slices.Contains(route.To, role) {
-				return cfg.School.Alerts.Recipients[role]
-			}
+// newWebhooks makes the way to the webhooks of the recipients, nil where there are
+// none.
+func newWebhooks(a *configs.Alerts) (*alerts.Webhooks, error) {
+	c := alerts.WebhookConfig{Allow: a.Hooks.Networks}
+	for _, p := range a.People {
+		if p.Webhook == "" {
+			continue
 		}
-		return nil
+		text, err := readSecret("webhook: secret_file", p.SecretFile)
+		if err != nil {
+			return nil, err
+		}
+		secret, err := alerts.ParseSecret(text)
+		if err != nil {
+			return nil, fmt.Errorf("webhook: secret_file %s: %w", p.SecretFile, err)
+		}
+		c.Hooks = append(c.Hooks, alerts.Hook{URL: p.Webhook, Secret: secret})
 	}
-	people := cfg.School.Alerts.Recipients
-	return alerts.Routes{
-		DSL: named("dsl"), Deputy: people["deputy"], Head: people["head"],
-		IT: slices.Concat(people["it"], people["leadership"]),
+	if len(c.Hooks) == 0 {
+		return nil, nil
 	}
+	if a.Hooks.CAFile != "" {
+		pem, err := os.ReadFile(a.Hooks.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("webhook_ca_file: %w", err)
+		}
+		if c.Roots, err = x509.SystemCertPool(); err != nil {
+			c.Roots = x509.NewCertPool() // a box without the system's roots has the school's own
+		}
+		if !c.Roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("webhook_ca_file %s holds no certificate", a.Hooks.CAFile)
+		}
+	}
+	return alerts.NewWebhooks(c)
 }
 
-// TestMail sends a test message to everybody who hears of alerts, and tells in
-// plain words how each went.
+// TestMail sends a test message to everybody who is named, by mail and webhook, and
+// tells in plain words how each went.
 func TestMail(ctx context.Context, cfg *configs.Config) ([]alerts.Answer, error) {
 	mailer, err := newMailer(cfg.Box.Mail)
 	if err != nil {
 		return nil, err
 	}
-	if mailer == nil {
+	hooks, err := newWebhooks(&cfg.School.Alerts)
+	if err != nil {
+		return nil, err
+	}
+	if mailer == nil && hooks == nil {
 		return nil, errors.New("no mail server is configured: set mail.server in schoolgate.yaml")
 	}
-	routes := alertRoutes(cfg)
-	return mailer.Test(ctx, slices.Concat(routes.DSL, routes.Deputy, routes.Head, routes.IT)...), nil
-}
-
-// Alerts lists the alerts kept on the box, also while the appliance runs.
-func Alerts(cfg *configs.Config) (alerts.Listing, error) {
-	return alerts.List(filepath.Join(cfg.Box.Data, alertsDir))
+	plan := alertPlan(cfg)
+	return alerts.Test(ctx, &plan, mailer, hooks), nil
 }

@@ -129,3 +129,12 @@ func lines(err error) []string {
 	}
 	return []string{err.Error()}
 }
+
+// Running reports whether a daemon answers for a data directory.
+func Running(ctx context.Context, dir string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, controlSocket))
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}

@@ -49,16 +49,19 @@ func TestITAndLeadershipHearOfHeldVersionsAndRedMandatoryLists(t *testing.T) {
 // The roles are those of policy.yaml: it and leadership hear of the box and never
 // of a child.
 func TestITHearsOfTheBoxAndOfNoAlert(t *testing.T) {
-	cfg := &configs.Config{}
-	cfg.School.Alerts.Recipients = map[string][]string{
-		"it": {"it@school.example"}, "leadership": {"chair@school.example"}, "head": {"head@school.example"},
+	cfg, problems := configs.Load("")
+	if len(problems) > 0 {
+		t.Fatal(problems)
 	}
-	r := alertRoutes(cfg)
-	if want := []string{"it@school.example", "chair@school.example"}; !slices.Equal(r.IT, want) {
-		t.Errorf("IT = %q, want %q", r.IT, want)
+	cfg.School.Alerts.People = []configs.Recipient{
+		{Roles: []string{"it"}, Mail: "it@school.example"}, {Roles: []string{"leadership"}, Mail: "slt@school.example"},
+		{Roles: []string{"head"}, Mail: "head@school.example"},
 	}
-	for _, a := range []alerts.Alert{{Severity: 5}, {Severity: 5, Adult: true}} {
-		if got := r.To(&a); !slices.Equal(got, []string{"head@school.example"}) {
+	cfg.School.Alerts.Night = []string{"it"}
+	p := alertPlan(cfg)
+	saturday := time.Date(2026, 11, 28, 23, 0, 0, 0, time.UTC)
+	for _, a := range []alerts.Alert{{Severity: 5}, {Severity: 5, Adult: true}, {Severity: 5, Roles: []string{"it"}}} {
+		if got := p.To(&a, saturday); !slices.Equal(got, []string{"head@school.example"}) {
 			t.Errorf("alert %+v goes to %q", a, got)
 		}
 	}

@@ -137,18 +137,3 @@ type Member struct {
 	Unsigned      bool // no signed acceptable-use policy on record (R64)
 	Rule          policy.Pos
 }
-
-// Alerts is who hears of what. Which decisions raise an alert, and how grave, is
-// in the policy itself ([policy.AlertRule]).
-type Alerts struct {
-	Quiet      time.Duration       // one mail for each client and theme in this time; the rest is counted
-	Recipients map[string][]string // mail addresses by role: dsl, deputy, head
-	Routes     []Route             // in the order written
-}
-
-// Route sends alerts to roles. It is written in the same entry as the
-// [policy.AlertRule] that has the same Rule.
-type Route struct {
-	policy.AlertRule
-	To []string // roles
-}

@@ -21,6 +21,7 @@ type schoolReader struct {
 	spec    policy.Spec
 	members []Member
 	alerts  Alerts
+	roles   []string // that recipients names
 	name    string
 	ask     string
 
@@ -33,7 +34,7 @@ type schoolReader struct {
 func (l *loader) readSchool(f folder, d *document, root value) School {
 	r := &schoolReader{
 		loader: l, folder: f, d: d, digest: sha256.New(), zone: time.UTC,
-		alerts:  Alerts{Quiet: 10 * time.Minute, Recipients: map[string][]string{}},
+		alerts:  defaultAlerts(),
 		periods: map[string]bool{}, devices: map[string]policy.Pos{},
 		groups: map[string]policy.Pos{}, claims: map[string]policy.Pos{},
 	}

@@ -1,0 +1,125 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"schoolgate/alerts"
+	"schoolgate/audit"
+	"schoolgate/configs"
+	"schoolgate/policy"
+)
+
+// AlertDesk is where people look at alerts and answer them, on the box: for one
+// reader, who sees only what is theirs to see (R35, R36).
+type AlertDesk struct {
+	Reader  alerts.Reader
+	Listing alerts.Listing // what the reader may see
+	cfg     *configs.Config
+}
+
+// OpenAlertDesk reads the alerts kept on the box, also while the appliance runs.
+func OpenAlertDesk(cfg *configs.Config, r alerts.Reader) (*AlertDesk, error) {
+	plan := alertPlan(cfg)
+	if err := plan.CheckReader(r.As); err != nil {
+		return nil, err
+	}
+	listing, err := alerts.List(filepath.Join(cfg.Box.Data, alertsDir))
+	if err != nil {
+		return nil, err
+	}
+	hidden := func(a alerts.Alert) bool { return !plan.Sees(r, &a) }
+	before := len(listing.Alerts)
+	listing.Alerts = slices.DeleteFunc(listing.Alerts, hidden)
+	listing.Total -= before - len(listing.Alerts)
+	return &AlertDesk{Reader: r, Listing: listing, cfg: cfg}, nil
+}
+
+// errNoAlert is the answer for a reference that there is not, and for one that
+// the reader may not see: which of the two it is would be telling.
+var errNoAlert = errors.New("there is no such alert for you to see")
+
+// Find is the alert of a reference.
+func (d *AlertDesk) Find(reference string) (*alerts.Alert, error) {
+	id, err := alerts.ParseReference(reference)
+	if err != nil {
+		return nil, err
+	}
+	for i := range d.Listing.Alerts {
+		if a := &d.Listing.Alerts[i]; a.ID == id {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w (schoolgate alerts list shows those that are; --as says who you are)", strings.ToUpper(reference), errNoAlert)
+}
+
+// Earlier are other alerts of the same device, or the same address where there is no
+// device, the newest first.
+func (d *AlertDesk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
+	for i := range d.Listing.Alerts {
+		o := &d.Listing.Alerts[i]
+		same := o.Device == a.Device && (a.Device != "" || o.Client == a.Client) && o.Person == a.Person
+		if same && o.ID != a.ID && !a.Shared && !o.Shared {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// Events are what the alert is made of, from the journal; gaps in it are told.
+func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []policy.Event, err error) {
+	q := audit.Query{From: a.First, To: a.Last.Add(time.Second)}
+	for e, problem := range Journal(d.cfg).Search(ctx, q) {
+		if problem != nil {
+			err = errors.Join(err, problem)
+			continue
+		}
+		if slices.Contains(a.Events, e.ID) {
+			events = append(events, e)
+		}
+	}
+	return events, err
+}
+
+// Act answers an alert: it is written into the journal, from where the running
+// appliance learns of it. It reports whether that has been seen to happen; it will
+// when the appliance runs.
+func (d *AlertDesk) Act(ctx context.Context, a *alerts.Alert, act, note string) (done bool, err error) {
+	if d.Reader.By == "" {
+		return false, errors.New("say who you are: --by NAME")
+	}
+	e := policy.StaffAct(time.Now(), d.Reader.By, act, a.Reference(), note)
+	if err := RecordAct(ctx, d.cfg, &e); err != nil {
+		return false, fmt.Errorf("not recorded, so not done: %w", err)
+	}
+	if act == alerts.ActShow {
+		return true, nil
+	}
+	return d.await(ctx, e.ID), nil
+}
+
+// await waits for the appliance to have read an act.
+func (d *AlertDesk) await(ctx context.Context, id policy.EventID) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for running := true; running; {
+		listing, err := alerts.List(filepath.Join(d.cfg.Box.Data, alertsDir))
+		if err == nil && listing.Cursor >= id {
+			return true
+		}
+		if running = Running(ctx, d.cfg.Box.Data); !running {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return false
+}

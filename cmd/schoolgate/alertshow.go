@@ -1,0 +1,227 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"schoolgate/alerts"
+	"schoolgate/policy"
+)
+
+type alertsShowCmd struct {
+	readerFlags
+	Reference string `arg:"" help:"The alert, such as AL-1F."`
+	By        string `help:"Who you are, for the record (default: the user of this terminal)." env:"SUDO_USER,USER" default:"unknown" placeholder:"NAME"`
+}
+
+// Run shows an alert with its events. That somebody read them is recorded before
+// they are printed.
+func (c *alertsShowCmd) Run(s *session) error {
+	desk, zone, err := c.desk(s, c.By)
+	if err != nil {
+		return err
+	}
+	a, err := desk.Find(c.Reference)
+	if err != nil {
+		return err
+	}
+	if _, err := desk.Act(s.ctx, a, alerts.ActShow, "as "+c.As); err != nil {
+		return err
+	}
+	events, err := desk.Events(s.ctx, a)
+	v := alertView{w: s.stdout, a: a, zone: zone, now: time.Now()}
+	return errors.Join(v.print(events, desk.Earlier(a)), err)
+}
+
+// alertView prints one alert in plain words.
+type alertView struct {
+	w    io.Writer
+	a    *alerts.Alert
+	zone *time.Location
+	now  time.Time
+}
+
+func (v *alertView) print(events []policy.Event, earlier []*alerts.Alert) error {
+	fmt.Fprintf(v.w, "%s\n\n", v.happened())
+	w := tabwriter.NewWriter(v.w, 0, 0, 2, ' ', 0)
+	for _, row := range v.facts() {
+		fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	v.printNotes()
+	if err := v.printEvents(events); err != nil {
+		return err
+	}
+	v.printEarlier(earlier)
+	v.printNext()
+	return nil
+}
+
+// happened is the alert in a sentence.
+func (v *alertView) happened() string {
+	a := v.a
+	who := "A pupil's device"
+	switch {
+	case a.Shared:
+		who = "Several devices"
+	case a.Adult:
+		who = "The device of a member of staff or a visitor"
+	}
+	times := fmt.Sprintf("%d times", a.Count)
+	if a.Count == 1 {
+		times = "once"
+	}
+	switch {
+	case a.Sealed:
+		return fmt.Sprintf("%s asked %s for something on a mandatory list (child abuse or terrorism). It was refused.\nWhat it was is sealed. Nobody may open, copy or search for it.", who, times)
+	case a.Theme == alerts.ThemeBypass:
+		return fmt.Sprintf("%s tried %s to get round the filter: %s.", who, times, v.kinds())
+	}
+	return fmt.Sprintf("%s raised the theme %q %s.", who, a.Theme, times)
+}
+
+func (v *alertView) kinds() string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(v.a.Kinds)) {
+		list = append(list, fmt.Sprintf("%s %d", kind, v.a.Kinds[kind]))
+	}
+	return strings.Join(list, ", ")
+}
+
+func (v *alertView) facts() (rows [][2]string) {
+	a := v.a
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, [2]string{name, value})
+		}
+	}
+	add("reference", a.Reference())
+	add("severity", fmt.Sprintf("%d of 5", a.Severity))
+	add("device", a.Device)
+	add("person", a.Person)
+	add("address", a.Client)
+	add("first", v.when(a.First))
+	if a.Count > 1 {
+		add("last", v.when(a.Last))
+	}
+	add("state", state(a, v.now))
+	if a.State == alerts.StateNew && !a.Due.IsZero() {
+		add("answer by", v.when(a.Due))
+	}
+	if !a.Acked.IsZero() {
+		add("acknowledged", v.when(a.Acked)+" by "+a.AckedBy)
+	}
+	if a.State == alerts.StateClosed {
+		add("closed", fmt.Sprintf("%s by %s: %s, %s", v.when(a.Ended), a.EndedBy, a.Outcome, a.Reason))
+	}
+	add("mail", a.Mail())
+	return rows
+}
+
+func (v *alertView) when(t time.Time) string { return t.In(v.zone).Format("Mon 2 Jan 2006 15:04:05") }
+
+func (v *alertView) printNotes() {
+	for i, n := range v.a.Notes {
+		if i == 0 {
+			fmt.Fprintln(v.w, "\nNotes")
+		}
+		fmt.Fprintf(v.w, "  %s  %s: %s\n", v.when(n.At), n.By, n.Text)
+	}
+}
+
+func (v *alertView) printEvents(events []policy.Event) error {
+	if len(events) == 0 {
+		fmt.Fprintln(v.w, "\nIts events are no longer in the journal.")
+		return nil
+	}
+	fmt.Fprintln(v.w, "\nWhat was asked for")
+	w := tabwriter.NewWriter(v.w, 0, 0, 2, ' ', 0)
+	for i := range events {
+		e := &events[i]
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.ID, v.when(e.Time), e.Verdict, use(e.Use), asked(e), about(e))
+	}
+	if more := v.a.Count - len(events); more > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
+	}
+	return w.Flush()
+}
+
+// use says whether a person asked, in words (R42).
+func use(u policy.Use) string {
+	switch u {
+	case policy.UsePerson:
+		return "typed or clicked"
+	case policy.UseBackground:
+		return "by the page itself"
+	}
+	return "typed or by itself: not known"
+}
+
+// asked is what an event was for. Of a mandatory list nothing is told (F7).
+func asked(e *policy.Event) string {
+	switch {
+	case e.Reason == policy.ReasonMandatory || e.Category.Mandatory():
+		return "(sealed)"
+	case e.Words != "":
+		return fmt.Sprintf("search %q at %s", e.Words, e.Host)
+	}
+	return e.Host + e.Path
+}
+
+// about is why an event counts.
+func about(e *policy.Event) string {
+	var list []string
+	if e.Term != "" {
+		list = append(list, fmt.Sprintf("term %q", e.Term))
+	}
+	if e.Category != policy.Uncategorised {
+		list = append(list, e.Category.String())
+	}
+	if e.Finding != "" {
+		list = append(list, e.Finding)
+	}
+	return strings.Join(list, ", ")
+}
+
+func (v *alertView) printEarlier(list []*alerts.Alert) {
+	if len(list) == 0 {
+		fmt.Fprintln(v.w, "\nNo other alert of this device is kept.")
+		return
+	}
+	fmt.Fprintln(v.w, "\nOther alerts of this device")
+	for _, o := range list[:min(len(list), 10)] {
+		outcome := ""
+		if o.Outcome != "" {
+			outcome = ": " + string(o.Outcome)
+		}
+		fmt.Fprintf(v.w, "  %s  %s  severity %d  %s  %s%s\n", o.Reference(), v.when(o.First), o.Severity, o.Theme, o.State, outcome)
+	}
+	if more := len(list) - 10; more > 0 {
+		fmt.Fprintf(v.w, "  and %d more\n", more)
+	}
+}
+
+// printNext says what to do, the first thing first.
+func (v *alertView) printNext() {
+	ref := v.a.Reference()
+	fmt.Fprintln(v.w, "\nWhat to do")
+	if v.a.Severity >= 5 {
+		fmt.Fprintln(v.w, "  If a child may be in danger now, follow your child protection procedures, or call 999.\n  Do not open or copy the page. Keep the device as it is.")
+	}
+	switch v.a.State {
+	case alerts.StateNew:
+		fmt.Fprintf(v.w, "  schoolgate alerts ack %s --by NAME\n", ref)
+	case alerts.StateReview:
+		fmt.Fprintf(v.w, "  schoolgate alerts close %s --by NAME --outcome OUTCOME --reason TEXT\n", ref)
+	default:
+		fmt.Fprintln(v.w, "  Nothing: it is closed.")
+	}
+}
