@@ -36,6 +36,8 @@ type Route struct {
 	To     []string // roles
 }
 
+const helpSeeking = "help_seeking"
+
 // keeperRoles hear how the box fares and of no alert (R35).
 var keeperRoles = []string{"it", "leadership"}
 
@@ -176,15 +178,12 @@ func audience(s string) (set [5]bool, err error) {
 	return set, nil
 }
 
-// themes are what searches and pages can be about (M1).
-var themes = []string{
-	"suicide", "self_harm", "grooming", "extremism", "violence", "weapons", "running_away",
-	"eating_disorders", "pornography", "drugs", "hate", "bullying", "gambling",
-}
-
+// theme reads what a search or page can be about (M1). A cry for help is no theme
+// of an alert: nothing is kept of whoever sought it (F10).
 func theme(s string) (string, error) {
-	if !slices.Contains(themes, s) {
-		return "", unknown("theme", clip(s), slices.Clone(themes))
+	all := slices.DeleteFunc(policy.Themes(), func(t string) bool { return t == helpSeeking })
+	if !slices.Contains(all, s) {
+		return "", unknown("theme", clip(s), all)
 	}
 	return s, nil
 }
