@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,16 +33,59 @@ func (s *Server) find(ctx context.Context, h policy.Host, port uint16) (route, e
 	if a, ok := h.Addr(); ok {
 		return s.checked([]netip.Addr{a}, port)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limits.Resolve)
-	defer cancel()
-	addrs, err := s.resolver.LookupHost(ctx, h.String())
-	if err != nil {
-		return route{}, err
-	}
-	if len(addrs) == 0 {
-		return route{}, errors.New("name without addresses")
+	addrs, known := s.found.get(h, now())
+	if !known {
+		ctx, cancel := context.WithTimeout(ctx, s.limits.Resolve)
+		defer cancel()
+		var err error
+		if addrs, err = s.resolver.LookupHost(ctx, h.String()); err != nil {
+			return route{}, err
+		}
+		if len(addrs) == 0 {
+			return route{}, errors.New("name without addresses")
+		}
+		s.found.put(h, addrs, now())
 	}
 	return s.checked(addrs, port)
+}
+
+// found remembers for moments where names lead, so that the requests of one page
+// look each name up once. How long an answer holds good is the resolver's business.
+type found struct {
+	mu    sync.Mutex
+	names map[policy.Host]foundAddrs
+}
+
+type foundAddrs struct {
+	addrs []netip.Addr
+	until time.Time
+}
+
+const (
+	foundFor = 2 * time.Second
+	maxFound = 4096
+)
+
+func (f *found) get(h policy.Host, t time.Time) ([]netip.Addr, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, ok := f.names[h]
+	return a.addrs, ok && t.Before(a.until)
+}
+
+func (f *found) put(h policy.Host, addrs []netip.Addr, t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for old := range f.names { // any of them: it is looked up anew
+		if len(f.names) < maxFound {
+			break
+		}
+		delete(f.names, old)
+	}
+	if f.names == nil {
+		f.names = map[policy.Host]foundAddrs{}
+	}
+	f.names[h] = foundAddrs{addrs, t.Add(foundFor)}
 }
 
 func (s *Server) checked(addrs []netip.Addr, port uint16) (route, error) {
@@ -135,10 +179,22 @@ func (s *Server) control(_ context.Context, _, address string, _ syscall.RawConn
 
 type routeKey struct{}
 
+// routeOf is the route that was checked for a request.
+func routeOf(ctx context.Context) (route, bool) {
+	if r, ok := ctx.Value(routeKey{}).(route); ok {
+		return r, true
+	}
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok || len(x.outcome.route.addrs) == 0 {
+		return route{}, false
+	}
+	return x.outcome.route, true
+}
+
 // dialRoute is the transport's dialler: it takes the route that was checked for
 // the request and fails without one.
 func (s *Server) dialRoute(ctx context.Context, _, _ string) (net.Conn, error) {
-	r, ok := ctx.Value(routeKey{}).(route)
+	r, ok := routeOf(ctx)
 	if !ok {
 		return nil, errNoRoute
 	}

@@ -1,13 +1,15 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,8 +47,12 @@ func (s *Server) newGoproxy() *goproxy.ProxyHttpServer {
 	g.ConnectDialWithReq = nil
 	g.OnRequest().HandleConnectFunc(s.onConnect)
 	g.OnRequest().HandleConnect(goproxy.AlwaysReject)
-	g.OnRequest().DoFunc(s.onRequest)
+	g.OnRequest().DoFunc(refuseAll) // what is absolute never gets here
 	return g
+}
+
+func refuseAll(r *http.Request, _ *goproxy.ProxyCtx) (*http.Request, *http.Response) {
+	return r, goproxy.NewResponse(r, "text/plain", http.StatusForbidden, "")
 }
 
 // newTransport is the way to origins. It takes no proxy from the environment
@@ -69,10 +75,37 @@ func (s *Server) newTransport() *http.Transport {
 	}
 }
 
-// onRequest is goproxy's question for a plain request: judge it, and answer
-// with a page or send it on.
-func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Request, *http.Response) {
-	x := exchangeOf(r)
+// forward answers a plain request in goproxy's place, which would write each
+// address out for a log that nobody keeps and copy every header twice.
+func (s *Server) forward(x *exchange, r *http.Request) {
+	resp := s.prepare(x, r)
+	if resp == nil {
+		resp = s.roundTrip(x, r)
+	}
+	defer resp.Body.Close()
+	w := x.writer
+	w.adopt(resp.Header)
+	if len(resp.Trailer) > 0 { // announced, or HTTP/1.1 would have no place for them
+		w.Header()["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
+	}
+	announced := len(resp.Trailer)
+	w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		s.log.Debug("reply not sent whole", "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	prefix := ""
+	if len(resp.Trailer) != announced { // HTTP/2 may have more of them than it said
+		prefix = http.TrailerPrefix
+	}
+	for name, values := range resp.Trailer {
+		w.Header()[prefix+name] = values
+	}
+}
+
+// prepare judges a plain request: the answer is a page of ours, or nil for what may
+// go to its origin.
+func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 	t := s.targetOf(r)
 	s.peekSearch(r, &t, x.writer.control)
 	x.outcome = s.weigh(r.Context(), &t)
@@ -81,7 +114,7 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 		s.seal(&x.outcome)
 	}
 	if !x.outcome.allowed() {
-		return r, s.page(r, &x.outcome)
+		return s.page(r, &x.outcome)
 	}
 	outgoing(r, &t, &x.outcome.ruling)
 	s.rewrite(r, &t, &x.outcome.ruling)
@@ -94,15 +127,13 @@ func (s *Server) onRequest(r *http.Request, ctx *goproxy.ProxyCtx) (*http.Reques
 		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
 		r.Body = x.body
 	}
-	ctx.RoundTripper = goproxy.RoundTripperFunc(s.roundTrip)
-	return r.WithContext(context.WithValue(r.Context(), routeKey{}, x.outcome.route)), nil
+	return nil
 }
 
 // roundTrip asks the origin and records what it answered, before a byte of it
 // leaves. Trouble becomes one of our pages (G9).
-func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response, error) {
-	x := exchangeOf(r)
-	resp, err := s.transport.RoundTrip(r)
+func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
+	resp, err := s.origins.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body.Close() // nobody asked for it: upgrades go another way
 		err = errUnasked
@@ -112,14 +143,14 @@ func (s *Server) roundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response
 		err = errDoH
 	}
 	if err != nil {
-		return s.failed(r, &x.outcome, err), nil
+		return s.failed(r, &x.outcome, err)
 	}
 	if !s.answered(x, resp) {
 		resp.Body.Close()
-		return s.page(r, &x.outcome), nil
+		return s.page(r, &x.outcome)
 	}
 	s.incoming(resp, x)
-	return resp, nil
+	return resp
 }
 
 // answered records a request with what the origin's reply is; false if that cannot
@@ -186,6 +217,13 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		b.exchange.broken = true
 	}
 	return n, err
+}
+
+// Ready reports whether there is something to read without waiting; known is false
+// where nobody can tell.
+func (b *watchedBody) ready() (yes, known bool) {
+	r, known := b.ReadCloser.(interface{ Ready() bool })
+	return known && r.Ready(), known
 }
 
 // patientBody bounds how long a client may take for the next part of its body.

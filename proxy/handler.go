@@ -16,14 +16,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.serving.leave()
-	if p := peerOf(r.Context()); p != nil {
-		if p.over.Load() {
-			panic(http.ErrAbortHandler)
-		}
-		p.asked.Add(1)
+	x := exchangeOf(r)
+	if x == nil { // HTTP/2
+		x = &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	}
-	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	defer s.closeExchange(x, r)
 	if r.ContentLength != 0 {
 		// net/http reads on in a body that nobody wants, and has no deadline for it.
@@ -31,11 +28,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if r.URL.IsAbs() && r.ProtoMajor == 1 && r.Method != http.MethodConnect && isUpgrade(r) {
+	switch {
+	case r.Method == http.MethodConnect, !r.URL.IsAbs():
+		s.goproxy.ServeHTTP(x.writer, r)
+	case r.ProtoMajor == 1 && isUpgrade(r):
 		s.upgrade(x, r)
-		return
+	default:
+		s.forward(x, r)
 	}
-	s.goproxy.ServeHTTP(x.writer, r)
 }
 
 // serving counts handlers at work. net/http does not wait for one that took its
@@ -69,11 +69,6 @@ func (s *Server) closeExchange(x *exchange, r *http.Request) {
 	v := recover()
 	if x.body != nil {
 		x.body.finish()
-	}
-	if p := onlyRequest(r); p != nil && x.body != nil && !x.body.whole.Load() {
-		// net/http would take the rest of a body that broke off for the next
-		// request (seen with Go 1.26 and full duplex, T7).
-		p.over.Store(true)
 	}
 	if v != nil && v != http.ErrAbortHandler {
 		s.metrics.panics.Inc()

@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -28,6 +30,12 @@ func (tn *tunnel) runInside(raw []byte) {
 	s.inspector.trust.Good(tn.target.Client, now())
 	s.metrics.inside.WithLabelValues(protocolOf(c)).Inc()
 	if s.limitless(c) != nil {
+		return
+	}
+	if protocolOf(c) != "h2" {
+		if s.inside1.ServeConn(withInside(context.Background(), c), c) {
+			tn.release()
+		}
 		return
 	}
 	tn.served = make(chan struct{})
@@ -145,13 +153,21 @@ func (s *Server) insideState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// newInsideServer serves what is inside, on HTTP/1.1 and HTTP/2, with the bounds
-// of every other door.
+// newInsideServer serves HTTP/2 inside, with the bounds of every other door. There
+// is no bound on a whole request or reply: uploads and downloads may be long, but
+// each must keep moving (promptWriter, patientBody).
 func (s *Server) newInsideServer() *http.Server {
-	h := s.newHTTPServer(http.HandlerFunc(s.serveInside))
-	h.ConnContext, h.ConnState = withInside, s.insideState
-	h.Protocols = new(http.Protocols)
-	h.Protocols.SetHTTP1(true)
+	h := &http.Server{
+		Handler:                      http.HandlerFunc(s.serveInside),
+		ReadHeaderTimeout:            s.limits.HeaderTime,
+		IdleTimeout:                  s.limits.IdleClient,
+		MaxHeaderBytes:               s.limits.HeaderBytes,
+		ErrorLog:                     log.New(io.Discard, "", 0), // it would hold addresses and paths
+		ConnContext:                  withInside,
+		ConnState:                    s.insideState,
+		DisableGeneralOptionsHandler: true,
+		Protocols:                    new(http.Protocols),
+	}
 	h.Protocols.SetHTTP2(true)
 	h.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 128}
 	return h
@@ -169,11 +185,13 @@ func (s *Server) serveInside(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !r.URL.IsAbs() {
-		u := *r.URL
-		u.Scheme, u.Host = "https", r.Host
-		again := r.WithContext(r.Context())
-		again.URL, again.RequestURI = &u, "https://"+r.Host+r.RequestURI
-		r = again
+		if r.ProtoMajor > 1 { // net/http's server goes on with its own
+			u := *r.URL
+			r = r.WithContext(r.Context())
+			r.URL = &u
+		}
+		r.URL.Scheme, r.URL.Host = "https", r.Host
+		r.RequestURI = "https://" + r.Host + r.RequestURI
 	}
 	s.ServeHTTP(w, r)
 }

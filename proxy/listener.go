@@ -2,11 +2,9 @@ package proxy
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 
 	"schoolgate/policy"
 )
@@ -85,21 +83,10 @@ func (l *listener) Accept() (net.Conn, error) {
 // client writes into a header changes who it is (T20).
 type peer struct {
 	net.Conn
-	addr  netip.Addr
-	dst   netip.AddrPort // transparent doors: where it was meant to go
-	gate  *gate
-	asked atomic.Int64 // requests that reached the handler
-	begun atomic.Int64 // requests of which the first byte was read
-	over  atomic.Bool  // nothing more is read: what comes would be no request
-	once  sync.Once
-}
-
-// Read reads nothing more once the connection is over.
-func (p *peer) Read(b []byte) (int, error) {
-	if p.over.Load() {
-		return 0, io.EOF
-	}
-	return p.Conn.Read(b)
+	addr netip.Addr
+	dst  netip.AddrPort // transparent doors: where it was meant to go
+	gate *gate
+	once sync.Once
 }
 
 // Close closes the connection and gives its place free, once.

@@ -26,6 +26,9 @@ type metrics struct {
 	badCertificates     *prometheus.CounterVec
 	panics              prometheus.Counter
 	recordErrors        prometheus.Counter
+
+	byDoor   [policy.DoorInspect + 1]doorMetrics
+	up, down prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -62,6 +65,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		panics:              counter("panics_total", "Requests and tunnels ended by a fault of ours."),
 		recordErrors:        counter("record_errors_total", "Requests refused as their event could not be recorded."),
 	}
+	m.lookUp()
 	if r == nil {
 		return m, nil
 	}
@@ -74,8 +78,29 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) decided(d policy.Door, v policy.Verdict, took time.Duration) {
-	m.requests.WithLabelValues(d.String(), v.String()).Inc()
-	m.decisions.WithLabelValues(d.String()).Observe(took.Seconds())
+	if int(d) >= len(m.byDoor) || int(v) >= len(m.byDoor[d].verdicts) {
+		m.requests.WithLabelValues(d.String(), v.String()).Inc()
+		return
+	}
+	m.byDoor[d].verdicts[v].Inc()
+	m.byDoor[d].took.Observe(took.Seconds())
+}
+
+// doorMetrics are those of one door, looked up once.
+type doorMetrics struct {
+	verdicts [policy.Allow + 1]prometheus.Counter
+	took     prometheus.Observer
+}
+
+func (m *metrics) lookUp() {
+	for d := range m.byDoor {
+		name := policy.Door(d).String()
+		m.byDoor[d].took = m.decisions.WithLabelValues(name)
+		for v := range m.byDoor[d].verdicts {
+			m.byDoor[d].verdicts[v] = m.requests.WithLabelValues(name, policy.Verdict(v).String())
+		}
+	}
+	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 }
 
 func (m *metrics) dialFailed(err error) {

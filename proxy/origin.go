@@ -27,7 +27,7 @@ func (s *Server) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 // secure begins TLS with an origin and believes it as a browser would (T8). On
 // an error the connection is closed.
 func (s *Server) secure(ctx context.Context, raw net.Conn, protocols ...string) (net.Conn, error) {
-	r, ok := ctx.Value(routeKey{}).(route)
+	r, ok := routeOf(ctx)
 	if !ok || r.name.IsZero() || s.inspector == nil {
 		raw.Close()
 		return nil, errNoRoute

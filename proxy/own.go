@@ -40,9 +40,6 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.serving.leave()
-	if p := peerOf(r.Context()); p != nil {
-		p.asked.Add(1)
-	}
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
 	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r)}

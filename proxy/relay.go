@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // relay copies both ways until both sides have ended, one side breaks, or
@@ -16,8 +18,8 @@ func (tn *tunnel) relay() {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { tn.pump(tn.origin, tn.client, "up") })
-	tn.pump(tn.client, tn.origin, "down")
+	both.Go(func() { tn.pump(tn.origin, tn.client, tn.server.metrics.up) })
+	tn.pump(tn.client, tn.origin, tn.server.metrics.down)
 	both.Wait()
 }
 
@@ -33,14 +35,14 @@ func (tn *tunnel) replay() bool {
 	if _, err := tn.client.Write(tn.ahead); err != nil {
 		return false
 	}
-	tn.count("up", int64(len(tn.early)))
-	tn.count("down", int64(len(tn.ahead)))
+	tn.count(tn.server.metrics.up, int64(len(tn.early)))
+	tn.count(tn.server.metrics.down, int64(len(tn.ahead)))
 	tn.early, tn.ahead = nil, nil
 	return true
 }
 
 // pump copies one way.
-func (tn *tunnel) pump(dst, src net.Conn, direction string) {
+func (tn *tunnel) pump(dst, src net.Conn, direction prometheus.Counter) {
 	if !tn.copy(dst, src, direction) || closeWrite(dst) != nil {
 		tn.close()
 	}
@@ -48,7 +50,7 @@ func (tn *tunnel) pump(dst, src net.Conn, direction string) {
 
 // copy reports whether src came to its end. Between bytes it holds neither a
 // buffer nor a pipe, so an idle tunnel costs two small stacks.
-func (tn *tunnel) copy(dst, src net.Conn, direction string) bool {
+func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 	p := newPipe(dst, src)
 	idle := tn.server.limits.IdleStream
 	seen := tn.moved.Load()

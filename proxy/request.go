@@ -142,7 +142,7 @@ func outgoing(r *http.Request, t *target, ruling *policy.Ruling) {
 		r.Header["User-Agent"] = nil // or Go would add its own
 	}
 	usual := usualPort(t.Door)
-	r.Host = authority(t.Host, t.port, usual)
+	r.Host, r.Close = authority(t.Host, t.port, usual), false
 	u := *r.URL
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	u.Host = poolName(t, ruling, usual)

@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,6 +35,9 @@ type Server struct {
 	destinations            *destinations
 	gate                    *gate
 	transport               *http.Transport
+	origins                 *origins
+	found                   found
+	inside1                 *http1     // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
 	inspector               *inspector // nil looks inside nothing
 	watch                   Watch      // nil hears no search
 	sessions                tls.ClientSessionCache
@@ -58,7 +59,14 @@ type Server struct {
 // redirected to us, which is peeked at and not parsed.
 type door struct {
 	listener net.Listener
-	server   *http.Server
+	server   httpServer
+}
+
+// httpServer is one of ours, or net/http's for HTTP/2.
+type httpServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
 }
 
 func (d door) serve(s *Server) error {
@@ -100,6 +108,8 @@ func New(cfg Config) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
 	s.transport = s.newTransport()
+	s.origins = newOrigins(s)
+	s.inside1 = s.newHTTP1(http.HandlerFunc(s.serveInside))
 	s.goproxy = s.newGoproxy()
 	for _, d := range []struct {
 		addrs   []string
@@ -131,46 +141,20 @@ func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
 	}
 	d := door{listener: l}
 	if !l.kind.tls {
-		d.server = s.newHTTPServer(h)
+		d.server = s.newHTTP1(h)
 	}
 	s.doors = append(s.doors, d)
 	return nil
 }
 
-// newHTTPServer bounds what a client may do before there is a request. There is
-// no bound on a whole request or reply: uploads and downloads may be long, but
-// each must keep moving (promptWriter, patientBody).
-func (s *Server) newHTTPServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:                      h,
-		ReadHeaderTimeout:            s.limits.HeaderTime,
-		IdleTimeout:                  s.limits.IdleClient,
-		MaxHeaderBytes:               s.limits.HeaderBytes,
-		ErrorLog:                     log.New(io.Discard, "", 0), // it would hold addresses and paths
-		ConnContext:                  withPeer,
-		ConnState:                    s.connState,
-		DisableGeneralOptionsHandler: true,
-	}
-}
-
-func (s *Server) connState(c net.Conn, state http.ConnState) {
-	p, ok := c.(*peer)
-	if !ok {
-		return
-	}
-	switch state {
-	case http.StateNew:
-		s.conns.Add(1)
-	case http.StateActive:
-		p.begun.Add(1)
-	case http.StateHijacked:
-		s.conns.Done()
-	case http.StateClosed:
-		if p.begun.Load() > p.asked.Load() && !p.over.Load() {
-			s.unreadable(p)
+// lookForGone ends requests from before a time whose clients have gone.
+func (s *Server) lookForGone(before time.Time) {
+	for _, d := range s.doors {
+		if h, ok := d.server.(*http1); ok {
+			h.look(before)
 		}
-		s.conns.Done()
 	}
+	s.inside1.look(before)
 }
 
 // Addrs are the addresses bound: those of Listen, of PageListen, of
@@ -213,6 +197,8 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) keep(ctx context.Context) {
 	recheck := time.NewTicker(s.limits.Recheck)
 	defer recheck.Stop()
+	gone := time.NewTicker(time.Second)
+	defer gone.Stop()
 	own := time.NewTicker(30 * time.Second)
 	defer own.Stop()
 	for {
@@ -221,6 +207,10 @@ func (s *Server) keep(ctx context.Context) {
 			return
 		case <-recheck.C:
 			s.revoke()
+		case <-gone.C:
+			t := now()
+			s.lookForGone(t.Add(-time.Second))
+			s.origins.sweep(t.Add(-idleOrigin))
 		case <-own.C:
 			if err := s.destinations.refresh(); err != nil {
 				s.log.Warn("own addresses not read, keeping the last known", "err", err)
@@ -239,10 +229,15 @@ func (s *Server) drain() {
 	for _, d := range s.doors {
 		closing.Go(func() { d.shut(ctx) })
 	}
+	closing.Go(func() {
+		if s.inside1.Shutdown(ctx) != nil {
+			s.inside1.Close()
+		}
+	})
 	closing.Wait()
 	s.serving.close()
 	s.tunnels.wait(ctx, s.end)
-	s.transport.CloseIdleConnections()
+	s.origins.close()
 }
 
 // Close gives the listeners of a Server back that will not be run.

@@ -70,11 +70,9 @@ func (s *Server) serveTransparent(w http.ResponseWriter, r *http.Request) {
 		s.ServeHTTP(w, r) // meant for some other proxy: judged as if asked of us
 		return
 	}
-	u := *r.URL
-	u.Scheme, u.Host = "http", siteOf(r.Host, p.dst)
-	again := r.WithContext(r.Context())
-	again.URL, again.RequestURI = &u, "http://"+u.Host+r.RequestURI
-	s.ServeHTTP(w, again)
+	r.URL.Scheme, r.URL.Host = "http", siteOf(r.Host, p.dst) // the request is our server's, and so ours to change
+	r.RequestURI = "http://" + r.URL.Host + r.RequestURI
+	s.ServeHTTP(w, r)
 }
 
 // siteOf is the site that a Host header names, on the port that was dialled. It
@@ -97,17 +95,21 @@ func siteOf(host string, dst netip.AddrPort) string {
 }
 
 // serveTLS takes connections from a transparent TLS listener until it is closed.
-func (s *Server) serveTLS(l net.Listener) error {
+func (s *Server) serveTLS(l net.Listener) error { return s.acceptFrom(l, s.startTransparent) }
+
+// acceptFrom takes connections until the listener is closed. When there are no
+// descriptors it waits a little, for they come back (F14).
+func (s *Server) acceptFrom(l net.Listener, begin func(net.Conn)) error {
 	wait := time.Duration(0)
 	for {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
 			wait = 0
-			s.startTransparent(conn)
+			begin(conn)
 		case errors.Is(err, net.ErrClosed):
 			return http.ErrServerClosed
-		default: // no descriptors, as a rule: they come back
+		default:
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(wait):

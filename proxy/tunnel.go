@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"schoolgate/policy"
 	"schoolgate/proxy/sniff"
 )
@@ -227,7 +229,7 @@ func echFront(h policy.Host) bool {
 	return false
 }
 
-func (tn *tunnel) count(direction string, n int64) {
+func (tn *tunnel) count(direction prometheus.Counter, n int64) {
 	tn.moved.Add(n)
-	tn.server.metrics.bytes.WithLabelValues(direction).Add(float64(n))
+	direction.Add(float64(n))
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,8 +35,7 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 		return
 	}
 	if t.Door == policy.DoorInspect {
-		ctx := context.WithValue(r.Context(), routeKey{}, x.outcome.route)
-		if origin, err = s.secure(ctx, origin, "http/1.1"); err != nil {
+		if origin, err = s.secure(r.Context(), origin, "http/1.1"); err != nil {
 			s.reply(x, s.failed(r, &x.outcome, err))
 			return
 		}

@@ -3,8 +3,10 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +17,7 @@ import (
 // still leaves in one write.
 type promptWriter struct {
 	http.ResponseWriter
+	own     *answer1 // our own server's writer; nil on HTTP/2
 	control *http.ResponseController
 	idle    time.Duration // a write that takes longer ends the connection
 
@@ -36,17 +39,54 @@ const flushAfter = 500 * time.Microsecond
 const takenOver = 10 * time.Second
 
 func newPromptWriter(w http.ResponseWriter, idle time.Duration) *promptWriter {
-	return &promptWriter{ResponseWriter: w, control: http.NewResponseController(w), idle: idle}
+	p := &promptWriter{}
+	p.use(w, idle)
+	return p
 }
 
-// WriteHeader sends the headers on, soon. An origin's 1xx is not passed on.
+func (w *promptWriter) use(under http.ResponseWriter, idle time.Duration) {
+	w.own, _ = under.(*answer1)
+	w.ResponseWriter, w.control, w.idle = under, http.NewResponseController(under), idle
+}
+
+// interim passes an origin's 1xx on, as long as there is a handler to answer.
+func (w *promptWriter) interim(status int, header http.Header) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done || w.wrote || status == http.StatusContinue {
+		return // the client's own 100 comes from whoever reads its body
+	}
+	removeHopByHop(header)
+	delete(header, "Content-Length")
+	delete(header, "Alt-Svc")
+	h := w.Header()
+	maps.Copy(h, header)
+	w.bound()
+	w.ResponseWriter.WriteHeader(status)
+	clear(h)
+}
+
+// adopt takes a header for the reply's own.
+func (w *promptWriter) adopt(header http.Header) {
+	if w.own != nil {
+		w.own.header = header // as it is: nobody else has it
+		return
+	}
+	maps.Copy(w.Header(), header)
+}
+
+// WriteHeader sends the headers on, soon.
 func (w *promptWriter) WriteHeader(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrote = true
 	w.bound()
 	w.ResponseWriter.WriteHeader(status)
-	w.arm()
+	if w.own == nil {
+		w.arm()
+	} else if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+		w.own.Flush() // the first event may be long in coming
+	}
 }
 
 // Write sends p on, soon.
@@ -56,12 +96,23 @@ func (w *promptWriter) Write(p []byte) (int, error) {
 	w.wrote = true
 	w.bound()
 	n, err := w.ResponseWriter.Write(p)
-	w.arm()
+	switch {
+	case w.own == nil:
+		w.arm()
+	case err == nil && !w.own.whole():
+		err = w.own.FlushError() // it is not known when more comes
+	}
 	return n, err
 }
 
+// readier is a body that knows whether a Read would wait.
+type readier interface{ ready() (yes, known bool) }
+
 // ReadFrom copies a body through a pooled buffer.
 func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.own != nil {
+		w.beforeBody(src)
+	}
 	buf := relayBuffers.Get().(*[32 << 10]byte)
 	defer relayBuffers.Put(buf)
 	var total int64
@@ -83,6 +134,24 @@ func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
 	}
 }
 
+// beforeBody sends the head of a reply on if its body is not there yet, or soon if
+// nobody can tell.
+func (w *promptWriter) beforeBody(src io.Reader) {
+	yes, known := false, false
+	if r, ok := src.(readier); ok {
+		yes, known = r.ready()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case yes:
+	case known:
+		w.own.Flush()
+	default:
+		w.arm()
+	}
+}
+
 // Flush sends everything now.
 func (w *promptWriter) Flush() {
 	w.mu.Lock()
@@ -94,6 +163,10 @@ func (w *promptWriter) Flush() {
 // bound moves the write deadline, at most once a second: a client that stops
 // reading is hung up on (T6).
 func (w *promptWriter) bound() {
+	if w.own != nil {
+		_ = w.own.conn.writeWithin(w.idle) // fails only on a dead connection
+		return
+	}
 	if t := now(); t.Sub(w.bounded) > time.Second {
 		w.bounded = t
 		w.control.SetWriteDeadline(t.Add(w.idle)) // fails only on a dead connection

@@ -148,6 +148,9 @@ func serveDNS() {
 		if q.Question[0].Qtype == dns.TypeA {
 			h := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 3600}
 			m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.ParseIP(originAddr)}}
+		} else { // with what says how long there is none
+			h := dns.RR_Header{Name: "example.", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 3600}
+			m.Ns = []dns.RR{&dns.SOA{Hdr: h, Ns: "ns.example.", Mbox: "root.example.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 3600}}
 		}
 		_ = w.WriteMsg(m) // it is asked again
 	})

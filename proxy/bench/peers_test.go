@@ -228,7 +228,7 @@ func startSquid(t *testing.T, origins *authority) (peer, *x509.Certificate) {
 		t.Fatalf("certgen: %v\n%s", err, out)
 	}
 	open(t, dir)
-	pid := start(t, exec.Command("squid", "--foreground", "-f", filepath.Join(dir, "squid.conf")), "127.0.0.1:3201", "127.0.0.1:3202")
+	pid := start(t, exec.Command("squid", "-N", "-f", filepath.Join(dir, "squid.conf")), "127.0.0.1:3201", "127.0.0.1:3202")
 	return peer{
 		name: "squid", pid: pid, plain: "127.0.0.1:3201", inspect: "127.0.0.1:3202", unpeeked: "127.0.0.1:3203",
 		from: "127.0.3.1", inspected: "127.0.3.1", transparent: "127.0.3.2", transparentInspected: "127.0.3.3",

@@ -1,0 +1,404 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// answer1 is the http.ResponseWriter of a request on a conn1. It is used by one
+// goroutine at a time.
+type answer1 struct {
+	conn    *conn1
+	request *http.Request
+	header  http.Header
+	body    *body1 // nil without a body
+
+	status     int
+	length     int64 // as the header says; -1 if it does not
+	written    int64
+	chunked    bool
+	bodyless   bool
+	wantsClose bool // the connection ends with this answer
+	trailers   []string
+
+	mu       sync.Mutex // guards what a body and a reply both touch
+	expected bool       // the client waits for a 100 before its body
+	begun    bool       // the head of the final reply is written
+}
+
+// Header is the reply's header.
+func (w *answer1) Header() http.Header {
+	if w.header == nil {
+		w.header = http.Header{}
+	}
+	return w.header
+}
+
+// WriteHeader passes a 1xx on at once, and begins the reply for any other status.
+func (w *answer1) WriteHeader(status int) {
+	switch {
+	case w.status != 0:
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		w.interim(status)
+	default:
+		w.status = status
+	}
+}
+
+// interim sends a 1xx. HTTP/1.0 knows none, and one in the midst of an upload would
+// be taken for the answer to Expect.
+func (w *answer1) interim(status int) {
+	if !w.request.ProtoAtLeast(1, 1) || status == http.StatusContinue {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.conn
+	c.out = append(c.out, "HTTP/1.1 "+itoa(status)+" "+http.StatusText(status)+"\r\n"...)
+	w.fields(nil)
+	c.out = append(c.out, "\r\n"...)
+	_ = c.flush() // a client that has gone is found at the next write
+}
+
+// begin writes the head of the reply, once, and settles how its end is told.
+func (w *answer1) begin() {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.begun {
+		return
+	}
+	w.begun = true
+	w.frame()
+	c := w.conn
+	c.out = append(c.out, "HTTP/1.1 "...)
+	c.out = strconv.AppendInt(c.out, int64(w.status), 10)
+	c.out = append(c.out, ' ')
+	c.out = append(c.out, http.StatusText(w.status)...)
+	c.out = append(c.out, "\r\n"...)
+	w.fields(w.trailers)
+	if w.header["Date"] == nil {
+		c.out = append(c.out, "Date: "...)
+		c.out = now().UTC().AppendFormat(c.out, http.TimeFormat)
+		c.out = append(c.out, "\r\n"...)
+	}
+	switch {
+	case w.chunked:
+		c.out = append(c.out, "Transfer-Encoding: chunked\r\n"...)
+	case w.length >= 0 && len(w.header["Content-Length"]) == 0 && !w.bodyless:
+		c.out = append(c.out, "Content-Length: 0\r\n"...)
+	}
+	switch {
+	case w.wantsClose:
+		c.out = append(c.out, "Connection: close\r\n"...)
+	case !w.request.ProtoAtLeast(1, 1):
+		c.out = append(c.out, "Connection: keep-alive\r\n"...)
+	}
+	c.out = append(c.out, "\r\n"...)
+}
+
+// frame settles how the client knows where the body ends: by a length, by chunks,
+// or by the end of the connection.
+func (w *answer1) frame() {
+	if httpguts.HeaderValuesContainsToken(w.header["Connection"], "close") {
+		w.wantsClose = true
+	}
+	w.bodyless = w.request.Method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified
+	for _, line := range w.header["Trailer"] {
+		for name := range strings.SplitSeq(line, ",") {
+			w.trailers = append(w.trailers, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	w.length = -1
+	if text := w.header["Content-Length"]; len(text) > 0 {
+		if n, err := strconv.ParseUint(text[0], 10, 63); err == nil && len(text) == 1 {
+			w.length = int64(n)
+		} else {
+			delete(w.header, "Content-Length")
+		}
+	}
+	switch {
+	case w.bodyless || w.length >= 0:
+		w.trailers = nil
+	case w.request.ProtoAtLeast(1, 1):
+		w.chunked = true
+	default:
+		w.wantsClose = true
+	}
+}
+
+// fields writes the header, without what is settled by frame and without those in
+// not, which come as trailers.
+func (w *answer1) fields(not []string) {
+	for name, values := range w.header {
+		switch name {
+		case "Connection", "Transfer-Encoding":
+			continue
+		}
+		if strings.HasPrefix(name, http.TrailerPrefix) || listed(not, name) {
+			continue
+		}
+		w.field(name, values)
+	}
+}
+
+func listed(list []string, name string) bool {
+	for _, n := range list {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *answer1) field(name string, values []string) {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return
+	}
+	out := w.conn.out
+	for _, v := range values {
+		out = append(out, name...)
+		out = append(out, ": "...)
+		if strings.ContainsAny(v, "\r\n\x00") {
+			v = strings.Map(func(r rune) rune {
+				if r == '\r' || r == '\n' || r == 0 {
+					return ' '
+				}
+				return r
+			}, v)
+		}
+		out = append(out, v...)
+		out = append(out, "\r\n"...)
+	}
+	w.conn.out = out
+}
+
+// Write writes a part of the body.
+func (w *answer1) Write(p []byte) (int, error) {
+	w.begin()
+	switch {
+	case w.conn.hijacked.Load():
+		return 0, http.ErrHijacked
+	case w.bodyless:
+		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && w.written+int64(len(p)) > w.length:
+		return 0, http.ErrContentLength
+	case len(p) == 0:
+		return 0, nil
+	}
+	w.written += int64(len(p))
+	behind := ""
+	if w.chunked {
+		c := w.conn
+		c.out = strconv.AppendInt(c.out, int64(len(p)), 16)
+		c.out = append(c.out, "\r\n"...)
+		behind = "\r\n"
+	}
+	if err := w.conn.send(p, behind); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// whole reports whether all of the reply has been written.
+func (w *answer1) whole() bool {
+	return w.begun && (w.bodyless || w.length >= 0 && w.written == w.length)
+}
+
+// FlushError sends what is written.
+func (w *answer1) FlushError() error {
+	w.begin()
+	return w.conn.flush()
+}
+
+// Flush is FlushError for those who do not look.
+func (w *answer1) Flush() { _ = w.FlushError() }
+
+// SetReadDeadline, SetWriteDeadline, EnableFullDuplex and Hijack are what
+// http.ResponseController asks for. Both ways at once is what this server does anyway.
+func (w *answer1) SetReadDeadline(t time.Time) error { return w.conn.setReadDeadline(t) }
+
+// SetWriteDeadline sets when writing must be done.
+func (w *answer1) SetWriteDeadline(t time.Time) error {
+	w.conn.writeBy = t
+	return w.conn.conn.SetWriteDeadline(t)
+}
+
+// EnableFullDuplex has nothing to do.
+func (w *answer1) EnableFullDuplex() error { return nil }
+
+// Hijack gives the connection away, with what came behind the request.
+func (w *answer1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c := w.conn
+	if w.begun || c.hijacked.Swap(true) {
+		return nil, nil, errors.New("hijack: the reply has begun")
+	}
+	rest := bytes.Clone(c.in.there())
+	if n := c.parser.Buffered(); n > 0 {
+		ahead, _ := c.parser.Peek(n) // so many are there
+		rest = append(bytes.Clone(ahead), rest...)
+	}
+	if err := c.conn.SetDeadline(noDeadline); err != nil {
+		return nil, nil, err
+	}
+	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(rest), c.conn), max(16, len(rest)))
+	if len(rest) > 0 {
+		if _, err := br.Peek(len(rest)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c.conn, bufio.NewReadWriter(br, bufio.NewWriterSize(c.conn, 512)), nil
+}
+
+// finish ends the reply; true keeps the connection for another request.
+func (w *answer1) finish() bool {
+	c := w.conn
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if !w.begun && w.header["Content-Length"] == nil && w.header["Trailer"] == nil {
+		w.Header()["Content-Length"] = []string{"0"}
+		if w.status == http.StatusNoContent || w.status == http.StatusNotModified || w.request.Method == http.MethodHead {
+			delete(w.header, "Content-Length")
+		}
+	}
+	w.begin()
+	if w.chunked {
+		c.out = append(c.out, "0\r\n"...)
+		w.trail()
+		c.out = append(c.out, "\r\n"...)
+	}
+	if !w.bodyless && w.length >= 0 && w.written != w.length {
+		_ = c.flush() // what there is of it
+		w.stopBody()
+		return false // half of a reply is shown to be half (G4)
+	}
+	if c.flush() != nil {
+		w.stopBody()
+		return false
+	}
+	if w.body == nil {
+		return !w.wantsClose
+	}
+	if !w.body.settle() {
+		w.stopBody()
+		c.linger()
+		return false
+	}
+	return !w.wantsClose
+}
+
+func (w *answer1) trail() {
+	for name, values := range w.header {
+		if rest, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			w.field(rest, values)
+		} else if listed(w.trailers, name) {
+			w.field(name, values)
+		}
+	}
+}
+
+// stopBody has whoever still reads the request's body stop.
+func (w *answer1) stopBody() {
+	if w.body != nil {
+		w.body.stop()
+	}
+}
+
+// body1 is the body of a request. A transport may read it beyond the handler's end.
+type body1 struct {
+	answer *answer1
+	from   io.ReadCloser
+
+	mu          sync.Mutex // held while reading
+	ended, over bool
+}
+
+// Read reads on; the first time it says 100 to a client that waits for it.
+func (b *body1) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if b.ended {
+		return 0, io.EOF
+	}
+	b.answer.goOn()
+	n, err := b.from.Read(p)
+	if err == io.EOF {
+		b.ended = true
+	}
+	return n, err
+}
+
+// Close does nothing: what is left over is seen to when the handler has ended.
+func (b *body1) Close() error { return nil }
+
+func (w *answer1) goOn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.expected {
+		return
+	}
+	w.expected = false
+	if !w.begun {
+		_, _ = io.WriteString(w.conn.conn, "HTTP/1.1 100 Continue\r\n\r\n") // a client that has gone sends no body either
+	}
+}
+
+// settle takes the end of a body that nobody read, if it is near, and reports
+// whether the next request begins where we are.
+func (b *body1) settle() bool {
+	c := b.answer.conn
+	if !b.mu.TryLock() {
+		return false // somebody is still waiting for a part of it
+	}
+	defer b.mu.Unlock()
+	if b.over {
+		return false
+	}
+	if !b.ended {
+		if b.answer.expected {
+			return false // it was never told to go on, and may or may not
+		}
+		if c.setReadDeadline(now().Add(c.owner.server.limits.HeaderTime)) != nil {
+			return false
+		}
+		if n, err := io.CopyN(io.Discard, b.from, most); err != io.EOF || n == most {
+			return false
+		}
+	}
+	b.over, b.ended = true, true
+	ahead, err := c.parser.Peek(c.parser.Buffered())
+	if err != nil {
+		return false
+	}
+	c.in.unread(ahead)
+	return true
+}
+
+// most is how much of an unwanted body is read for the sake of the connection.
+const most = 64 << 10
+
+// stop makes a Read that waits return, and keeps later ones away.
+func (b *body1) stop() {
+	_ = b.answer.conn.setReadDeadline(time.Unix(1, 0)) // a dead connection needs none
+	b.mu.Lock()
+	b.over = true
+	b.mu.Unlock()
+}

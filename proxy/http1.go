@@ -1,0 +1,413 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// http1 serves HTTP/1.0 and HTTP/1.1 in place of net/http's server, which parses a
+// head before anyone can look at it and pays for every request with a goroutine
+// that watches the client (docs/decisions/0010). Requests are parsed by Go's
+// parser all the same, and handlers see what they would of net/http.
+type http1 struct {
+	server  *Server
+	handler http.Handler
+
+	mu      sync.Mutex
+	open    map[*conn1]struct{}
+	doors   map[net.Listener]struct{}
+	closing bool
+	running sync.WaitGroup
+}
+
+func (s *Server) newHTTP1(h http.Handler) *http1 {
+	return &http1{server: s, handler: h, open: map[*conn1]struct{}{}, doors: map[net.Listener]struct{}{}}
+}
+
+// Serve takes connections until the listener is closed.
+func (h *http1) Serve(l net.Listener) error {
+	h.mu.Lock()
+	h.doors[l] = struct{}{}
+	closing := h.closing
+	h.mu.Unlock()
+	if closing {
+		l.Close()
+	}
+	return h.server.acceptFrom(l, func(conn net.Conn) {
+		if c := h.admit(conn); c != nil {
+			go c.serve()
+		}
+	})
+}
+
+// ServeConn serves one connection, until it is over; true if a handler took it over.
+func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
+	c := h.admit(conn)
+	if c == nil {
+		return false
+	}
+	c.base = ctx
+	c.serve()
+	return c.hijacked.Load()
+}
+
+func (h *http1) admit(conn net.Conn) *conn1 {
+	c := &conn1{owner: h, conn: conn, tcp: plainTCP(conn), base: context.Background()}
+	c.in.conn = conn
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		conn.Close()
+		return nil
+	}
+	h.open[c] = struct{}{}
+	h.running.Add(1)
+	return c
+}
+
+func (h *http1) left(c *conn1) {
+	h.mu.Lock()
+	delete(h.open, c)
+	h.mu.Unlock()
+	h.running.Done()
+}
+
+// Shutdown lets no more in, ends the connections that wait for a request and gives
+// the others until ctx is done to finish theirs.
+func (h *http1) Shutdown(ctx context.Context) error {
+	h.stop(func(c *conn1) bool { return c.state.CompareAndSwap(waiting, over) })
+	ended := make(chan struct{})
+	go func() { h.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends every connection and waits for their handlers.
+func (h *http1) Close() error {
+	h.stop(func(c *conn1) bool { return !c.hijacked.Load() })
+	h.running.Wait()
+	return nil
+}
+
+func (h *http1) stop(which func(*conn1) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closing = true
+	for l := range h.doors {
+		l.Close()
+	}
+	for c := range h.open {
+		if which(c) {
+			c.abort()
+		}
+	}
+}
+
+// look finds requests whose client has gone while they wait for their origin: it is
+// called now and then, in place of a goroutine for each.
+func (h *http1) look(before time.Time) {
+	h.mu.Lock()
+	var old []*conn1
+	for c := range h.open {
+		if c.state.Load() == busy && !c.hijacked.Load() && c.since.Load() < before.UnixNano() {
+			old = append(old, c)
+		}
+	}
+	h.mu.Unlock()
+	for _, c := range old {
+		if hungUp(c.conn) {
+			c.abort()
+		}
+	}
+}
+
+// States of a connection: between requests it may be ended at any time.
+const (
+	waiting int32 = iota
+	busy
+	over
+)
+
+// conn1 is a client's connection.
+type conn1 struct {
+	owner *http1
+	conn  net.Conn
+	tcp   *net.TCPConn // the socket where nothing lies between, else nil
+	base  context.Context
+	end   context.CancelFunc
+
+	in     intake
+	parser *bufio.Reader // Go's parser reads the head and the body from it
+	out    []byte        // written and not sent; from outBuffers, while there is a request
+	served bool          // at least one request
+	parts  [3][]byte     // what is being sent
+
+	readBy, writeBy time.Time // deadlines in force
+	state           atomic.Int32
+	since           atomic.Int64 // when the request began
+	hijacked        atomic.Bool
+}
+
+var (
+	parsers    = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
+	outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+)
+
+// abort ends the connection, and what is done for it.
+func (c *conn1) abort() {
+	if end := c.end; end != nil {
+		end()
+	}
+	c.conn.Close() // it may be closed already
+}
+
+var errGone = errors.New("connection over")
+
+func (c *conn1) serve() {
+	defer c.owner.left(c)
+	ctx, end := context.WithCancel(withPeer(c.base, c.conn))
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.conn.LocalAddr())
+	c.setEnd(end)
+	defer end()
+	c.parser = parsers.Get().(*bufio.Reader)
+	defer func() {
+		c.parser.Reset(nil)
+		parsers.Put(c.parser)
+	}()
+	for {
+		r, err := c.next(ctx)
+		if err != nil {
+			c.refuse(err)
+			break
+		}
+		again := c.answer(ctx, r)
+		if c.hijacked.Load() {
+			return
+		}
+		if !again || !c.rest() {
+			break
+		}
+	}
+	c.conn.Close()
+}
+
+func (c *conn1) setEnd(end context.CancelFunc) {
+	c.owner.mu.Lock()
+	defer c.owner.mu.Unlock()
+	c.end = end
+}
+
+// rest makes the connection wait for its next request.
+func (c *conn1) rest() bool {
+	c.owner.mu.Lock()
+	closing := c.owner.closing
+	c.owner.mu.Unlock()
+	return !closing && c.state.CompareAndSwap(busy, waiting)
+}
+
+// next reads the head of the next request.
+func (c *conn1) next(ctx context.Context) (*http.Request, error) {
+	limits := &c.owner.server.limits
+	if len(c.in.there()) == 0 {
+		patience := limits.IdleClient
+		if !c.served {
+			patience = limits.HeaderTime
+		}
+		if err := c.readWithin(patience); err != nil {
+			return nil, errGone
+		}
+		if c.in.fill() != nil {
+			return nil, errGone // nothing was begun, so nothing is said
+		}
+	}
+	c.served = true
+	if !c.state.CompareAndSwap(waiting, busy) {
+		return nil, errGone
+	}
+	t := now()
+	c.since.Store(t.UnixNano())
+	bounded := false
+	h, err := c.in.readHead(limits.HeaderBytes+firstHead, func() error {
+		if bounded {
+			return nil
+		}
+		bounded = true
+		c.readBy = t.Add(limits.HeaderTime)
+		return c.conn.SetReadDeadline(c.readBy)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.parser.Reset(&c.in)
+	r, err := http.ReadRequest(c.parser)
+	if err != nil {
+		return nil, err
+	}
+	if r.ProtoMajor != 1 {
+		return nil, errVersion
+	}
+	r.RemoteAddr = c.conn.RemoteAddr().String()
+	if h.lengths+h.codings == 0 {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	return r, nil
+}
+
+var errVersion = errors.New("a version of HTTP that is not spoken here")
+
+// readWithin moves the read deadline, unless it is nearly there already: a deadline
+// for each request costs more than most of what is done for it.
+func (c *conn1) readWithin(d time.Duration) error {
+	by := now().Add(d)
+	if near(c.readBy, by, d) {
+		return nil
+	}
+	c.readBy = by
+	return c.conn.SetReadDeadline(by)
+}
+
+// near reports whether a deadline in force is as good as the one wanted.
+func near(have, want time.Time, d time.Duration) bool {
+	ahead := want.Sub(have)
+	return ahead >= 0 && ahead < min(time.Second, d/8)
+}
+
+// refuse answers bytes that are no request, and has them recorded.
+func (c *conn1) refuse(err error) {
+	if errors.Is(err, errGone) {
+		return
+	}
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, errHeadTooLarge):
+		status = http.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, errVersion):
+		status = http.StatusHTTPVersionNotSupported
+	}
+	if p, ok := c.conn.(*peer); ok {
+		c.owner.server.unreadable(p)
+	}
+	var ne net.Error
+	if errors.Is(err, io.EOF) || errors.As(err, &ne) {
+		return // it went, or came too slowly: there is nobody to tell
+	}
+	text := http.StatusText(status)
+	reply := "HTTP/1.1 " + itoa(status) + " " + text + "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + itoa(status) + " " + text
+	if c.conn.SetWriteDeadline(now().Add(time.Second)) != nil {
+		return
+	}
+	if _, err := io.WriteString(c.conn, reply); err == nil {
+		c.linger()
+	}
+}
+
+// linger lets the client read our last words: closing over bytes that were not read
+// would reset the connection and take them away.
+func (c *conn1) linger() {
+	const patience, most = 500 * time.Millisecond, 256 << 10
+	if closeWrite(c.conn) != nil || c.conn.SetReadDeadline(now().Add(patience)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.conn, most) // whatever it says, the connection is closed
+}
+
+// answer has the handler answer a request; false ends the connection.
+func (c *conn1) answer(ctx context.Context, r *http.Request) (again bool) {
+	var all struct { // of a request, in one piece
+		answer1
+		promptWriter
+		exchange
+	}
+	w := &all.answer1
+	all.promptWriter.use(w, c.owner.server.limits.IdleStream)
+	all.exchange.writer = &all.promptWriter
+	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, &all.exchange))
+	w.conn, w.request, w.wantsClose = c, r, r.Close
+	if r.Body != http.NoBody {
+		w.body = &body1{answer: w, from: r.Body}
+		w.expected = strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1)
+		r.Body = w.body
+	}
+	buf := outBuffers.Get().(*[]byte)
+	c.out = (*buf)[:0]
+	defer func() {
+		*buf = c.out[:0]
+		c.out = nil
+		outBuffers.Put(buf)
+	}()
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				c.owner.server.metrics.panics.Inc()
+			}
+			w.stopBody()
+			again = false
+		}
+	}()
+	c.owner.handler.ServeHTTP(w, r)
+	if c.hijacked.Load() {
+		return false
+	}
+	return w.finish()
+}
+
+func (c *conn1) setReadDeadline(t time.Time) error {
+	c.readBy = t
+	return c.conn.SetReadDeadline(t)
+}
+
+func (c *conn1) writeWithin(d time.Duration) error {
+	by := now().Add(d)
+	if near(c.writeBy, by, d) {
+		return nil
+	}
+	c.writeBy = by
+	return c.conn.SetWriteDeadline(by)
+}
+
+// send adds p to what is written, and sends all of it if it is much.
+func (c *conn1) send(p []byte, behind string) error {
+	if len(c.out)+len(p)+len(behind) <= cap(c.out) {
+		c.out = append(append(c.out, p...), behind...)
+		return nil
+	}
+	if c.tcp != nil { // one system call for all of it
+		c.parts = [3][]byte{c.out, p, []byte(behind)}
+		bufs := net.Buffers(c.parts[:])
+		_, err := bufs.WriteTo(c.tcp)
+		c.parts = [3][]byte{}
+		c.out = c.out[:0]
+		return err
+	}
+	n := min(len(p), cap(c.out)-len(c.out))
+	c.out = append(c.out, p[:n]...)
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(p[n:]); err != nil {
+		return err
+	}
+	c.out = append(c.out, behind...)
+	return nil
+}
+
+func (c *conn1) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	_, err := c.conn.Write(c.out)
+	c.out = c.out[:0]
+	return err
+}

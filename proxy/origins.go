@@ -1,0 +1,330 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"sync"
+	"time"
+)
+
+// origins asks origins. A request without a body goes to one that speaks HTTP/1.1 on
+// the goroutine that serves the client: net/http's transport hands every request
+// from goroutine to goroutine four times, which costs more than all else we do for
+// it. Bodies, and origins on HTTP/2, go by the transport.
+type origins struct {
+	server    *Server
+	transport *http.Transport
+
+	mu     sync.Mutex
+	idle   map[originKey][]*originConn // the last used at the end
+	count  int
+	old    map[originKey]time.Time // origins that were offered HTTP/2 and did not take it
+	closed bool
+}
+
+// originKey says which connections may serve a request: those to the same place,
+// and in TLS those that were believed for the same name.
+type originKey struct {
+	secure bool
+	host   string
+}
+
+const (
+	maxIdleOrigins = 1024
+	maxIdlePerHost = 64
+	idleOrigin     = 90 * time.Second
+	maxOldOrigins  = 4096
+	oldFor         = time.Hour
+	maxReplyHead   = 256 << 10
+)
+
+func newOrigins(s *Server) *origins {
+	return &origins{server: s, transport: s.transport, idle: map[originKey][]*originConn{}, old: map[originKey]time.Time{}}
+}
+
+// RoundTrip asks the origin of a request that was judged.
+func (o *origins) RoundTrip(r *http.Request) (*http.Response, error) {
+	key := originKey{r.URL.Scheme == "https", r.URL.Host}
+	if r.Body != nil && r.Body != http.NoBody || key.secure && !o.isOld(key) {
+		return o.byTransport(r, key)
+	}
+	for {
+		c := o.take(key)
+		again := c != nil
+		if c == nil {
+			var err error
+			if c, err = o.dial(r.Context(), key); err != nil {
+				return nil, err
+			}
+		}
+		resp, err := c.ask(r)
+		if err == nil {
+			return resp, nil
+		}
+		c.conn.Close()
+		if !again || c.heard || r.Context().Err() != nil {
+			return nil, err
+		}
+		// It had been closed out there since it was last used; nothing was answered.
+	}
+}
+
+func (o *origins) byTransport(r *http.Request, key originKey) (*http.Response, error) {
+	if x := exchangeOf(r); x != nil {
+		trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			x.writer.interim(code, http.Header(header))
+			return nil
+		}}
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	}
+	resp, err := o.transport.RoundTrip(r)
+	if err == nil && key.secure && resp.ProtoMajor == 1 {
+		o.note(key)
+	}
+	return resp, err
+}
+
+func (o *origins) isOld(key originKey) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	since, ok := o.old[key]
+	return ok && now().Sub(since) < oldFor
+}
+
+func (o *origins) note(key originKey) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for k := range o.old { // any of them: it is learnt anew
+		if len(o.old) < maxOldOrigins {
+			break
+		}
+		delete(o.old, k)
+	}
+	o.old[key] = now()
+}
+
+// take is a connection that is idle and whole, nil if there is none.
+func (o *origins) take(key originKey) *originConn {
+	for {
+		o.mu.Lock()
+		list := o.idle[key]
+		if len(list) == 0 {
+			o.mu.Unlock()
+			return nil
+		}
+		c := list[len(list)-1]
+		list[len(list)-1] = nil
+		if o.idle[key] = list[:len(list)-1]; len(list) == 1 {
+			delete(o.idle, key)
+		}
+		o.count--
+		o.mu.Unlock()
+		// What came unasked answers nothing: it would be taken for the next reply.
+		if quiet(c.conn) {
+			return c
+		}
+		c.conn.Close()
+	}
+}
+
+func (o *origins) put(c *originConn) {
+	c.used = now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.count >= maxIdleOrigins || len(o.idle[c.key]) >= maxIdlePerHost {
+		c.conn.Close()
+		return
+	}
+	o.idle[c.key] = append(o.idle[c.key], c)
+	o.count++
+}
+
+// sweep closes what has been idle for long.
+func (o *origins) sweep(before time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key, list := range o.idle {
+		kept := slices.DeleteFunc(list, func(c *originConn) bool {
+			old := c.used.Before(before)
+			if old {
+				c.conn.Close()
+				o.count--
+			}
+			return old
+		})
+		if o.idle[key] = kept; len(kept) == 0 {
+			delete(o.idle, key)
+		}
+	}
+}
+
+// close closes what is idle, and whatever is given back from now on.
+func (o *origins) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.sweep(now().Add(time.Hour))
+	o.transport.CloseIdleConnections()
+}
+
+func (o *origins) dial(ctx context.Context, key originKey) (*originConn, error) {
+	r, ok := routeOf(ctx)
+	if !ok {
+		return nil, errNoRoute
+	}
+	conn, err := o.server.dial(ctx, r)
+	if err != nil {
+		o.server.metrics.dialFailed(err)
+		return nil, err
+	}
+	if key.secure {
+		if conn, err = o.server.secure(ctx, conn, "http/1.1"); err != nil {
+			return nil, err
+		}
+	}
+	c := &originConn{origins: o, key: key, conn: conn}
+	c.limit = io.LimitedReader{R: (*originReader)(c)}
+	c.in, c.out = bufio.NewReader(&c.limit), bufio.NewWriter(conn)
+	return c, nil
+}
+
+// originConn is a connection to an origin, used by one request at a time.
+type originConn struct {
+	origins *origins
+	key     originKey
+	conn    net.Conn
+	in      *bufio.Reader
+	out     *bufio.Writer
+	limit   io.LimitedReader // bounds the head of a reply
+	by      time.Time        // the deadline in force
+	heard   bool             // the origin began to answer
+	headed  bool             // the head of its reply is whole
+	used    time.Time
+}
+
+// originReader notes that something came, and keeps the deadline ahead.
+type originReader originConn
+
+// Read reads from the origin.
+func (r *originReader) Read(p []byte) (int, error) {
+	c := (*originConn)(r)
+	if c.headed { // before, all of the head has one deadline (F11)
+		if err := c.within(c.origins.server.limits.IdleStream); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.conn.Read(p)
+	if n > 0 {
+		c.heard = true
+	}
+	return n, err
+}
+
+func (c *originConn) within(d time.Duration) error {
+	by := now().Add(d)
+	if near(c.by, by, d) {
+		return nil
+	}
+	c.by = by
+	return c.conn.SetDeadline(by)
+}
+
+// ask sends a request and reads the head of the reply. The body, if there is one,
+// keeps the connection until its end.
+func (c *originConn) ask(r *http.Request) (*http.Response, error) {
+	stop := context.AfterFunc(r.Context(), func() { c.conn.Close() })
+	c.heard, c.headed = false, false
+	resp, err := c.exchange(r)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	b := &originBody{conn: c, from: resp.Body, stop: stop, keep: !resp.Close && !r.Close && resp.StatusCode != http.StatusSwitchingProtocols}
+	if resp.Body == http.NoBody || resp.ContentLength == 0 || r.Method == http.MethodHead {
+		b.end(true)
+		resp.Body = http.NoBody
+		return resp, nil
+	}
+	resp.Body = b
+	return resp, nil
+}
+
+func (c *originConn) exchange(r *http.Request) (*http.Response, error) {
+	if err := c.within(c.origins.server.limits.OriginReply); err != nil {
+		return nil, err
+	}
+	if err := r.Write(c.out); err != nil {
+		return nil, err
+	}
+	if err := c.out.Flush(); err != nil {
+		return nil, err
+	}
+	c.limit.N = maxReplyHead
+	for range maxInterim {
+		resp, err := http.ReadResponse(c.in, r)
+		switch {
+		case err != nil:
+			return nil, err
+		case resp.StatusCode == http.StatusSwitchingProtocols, resp.StatusCode >= 200:
+			c.limit.N, c.headed = math.MaxInt64, true
+			return resp, nil
+		}
+		if x := exchangeOf(r); x != nil {
+			x.writer.interim(resp.StatusCode, resp.Header)
+		}
+	}
+	return nil, errInterim
+}
+
+var errInterim = errors.New("too many interim replies")
+
+// originBody is the body of a reply. At its end the connection serves others; left
+// before, it is closed.
+type originBody struct {
+	conn *originConn
+	from io.Reader
+	stop func() bool
+	keep bool
+	over bool
+}
+
+// Read reads on.
+func (b *originBody) Read(p []byte) (int, error) {
+	if b.over {
+		return 0, io.EOF
+	}
+	n, err := b.from.Read(p)
+	if err != nil {
+		b.end(err == io.EOF)
+	}
+	return n, err
+}
+
+// Ready reports whether there is something to read without waiting.
+func (b *originBody) Ready() bool { return b.over || b.conn.in.Buffered() > 0 }
+
+// Close leaves the rest.
+func (b *originBody) Close() error {
+	if !b.over {
+		b.end(false)
+	}
+	return nil
+}
+
+func (b *originBody) end(whole bool) {
+	b.over = true
+	c := b.conn
+	if b.stop() && whole && b.keep && c.in.Buffered() == 0 {
+		c.origins.put(c)
+		return
+	}
+	c.conn.Close()
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// socketOf is the socket under whatever lies on it, or nil.
+func socketOf(c net.Conn) syscall.RawConn {
+	for {
+		switch under := c.(type) {
+		case *net.TCPConn:
+			raw, err := under.SyscallConn()
+			if err != nil {
+				return nil
+			}
+			return raw
+		case *peer:
+			c = under.Conn
+		case *insideConn:
+			c = under.Conn
+		case *idleConn:
+			c = under.Conn
+		case *tls.Conn:
+			c = under.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// quiet reports whether an idle connection is open and nothing came on it.
+func quiet(c net.Conn) bool {
+	raw := socketOf(c)
+	if raw == nil {
+		return false
+	}
+	still := false
+	err := raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		still = err == unix.EAGAIN
+	})
+	return err == nil && still
+}
+
+// hungUp reports whether the other side has closed its half, or all.
+func hungUp(c net.Conn) bool {
+	raw := socketOf(c)
+	if raw == nil {
+		return false
+	}
+	gone := false
+	err := raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(fds, 0)
+		gone = err == nil && n > 0 && fds[0].Revents != 0
+	})
+	return err != nil || gone
+}
