@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"schoolgate/audit"
+	"schoolgate/audit/index"
 	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
@@ -62,6 +63,7 @@ type Appliance struct {
 	reloads    *prometheus.CounterVec
 
 	journal *audit.Journal
+	index   *index.Maker // nil where its folder cannot be used
 	dns     *dnsfilter.Server
 	proxy   *proxy.Server
 	watch   *watch // hears searches for the proxy
@@ -98,7 +100,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openJournal, a.openStore, a.openContained, a.openPolicy, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
+		a.openJournal, a.openStore, a.openContained, a.openPolicy, a.openIndex, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, advised(err)
@@ -119,6 +121,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors.Go(func() error { return a.runSupply(ctx) })
 	doors.Go(func() error { return a.guardStore(ctx) })
 	doors.Go(func() error { return a.runNotices(ctx) })
+	doors.Go(func() error { return a.runIndex(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}

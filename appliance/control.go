@@ -59,6 +59,7 @@ func (a *Appliance) controlHandler() http.Handler {
 	})
 	mux.HandleFunc("POST /record", a.recordAct)
 	mux.HandleFunc("POST /contain", a.contain)
+	mux.HandleFunc("POST /reindex", a.reindex)
 	return mux
 }
 

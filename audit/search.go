@@ -51,11 +51,20 @@ type search struct {
 	plain []byte
 }
 
-func (s *search) fail(err error) bool { return s.yield(policy.Event{}, err) }
+// fail yields an error, unless it is a gap in what nobody asked for.
+func (s *search) fail(err error) bool {
+	if gap := (*GapError)(nil); errors.As(err, &gap) && !s.spans(gap.First, gap.Last) {
+		return true
+	}
+	return s.yield(policy.Event{}, err)
+}
 
 func (s *search) segment(dir string, firsts []policy.EventID, i int) bool {
 	if s.ctx.Err() != nil {
 		return s.fail(s.ctx.Err()) && false
+	}
+	if i+1 < len(firsts) && !s.spans(firsts[i], firsts[i+1]-1) || !s.spans(firsts[i], maxID) {
+		return true
 	}
 	seg, err := openSegment(dir, firsts[i])
 	if errors.Is(err, fs.ErrNotExist) {
@@ -192,7 +201,7 @@ func (s *segment) places(f *filter, until policy.EventID) (places []int64, gaps 
 			continue
 		}
 		missing(h.First, off, errGone)
-		if h.Kind == frameEvents && f.mayHold(&h) {
+		if h.Kind == frameEvents && f.mayHold(&h) && f.spans(h.First, h.last()) {
 			places = append(places, off)
 		}
 		off, next = off+h.length(), max(next, h.First+policy.EventID(h.Count))

@@ -16,6 +16,8 @@ type auditCmd struct {
 	Search auditSearchCmd `cmd:"" help:"Find events and print them, the newest last."`
 	Verify auditVerifyCmd `cmd:"" help:"Check that nothing was altered, removed, reordered or torn."`
 	Export auditExportCmd `cmd:"" help:"Write events for a spreadsheet or a program."`
+
+	Reindex auditReindexCmd `cmd:"" help:"Make the index that searches use anew from the journal."`
 }
 
 // auditQuery is what search and export can be narrowed by.
@@ -26,14 +28,21 @@ type auditQuery struct {
 	To       string   `help:"End, not included; written as --from." placeholder:"TIME"`
 	Client   string   `help:"Address or range of addresses." placeholder:"ADDR"`
 	Device   string   `help:"Name in the device register."`
+	Person   string   `help:"Who signed in; of staff acts, who did it."`
 	Group    string   `help:"Group of the policy."`
 	Profile  string   `help:"Profile of the policy."`
 	Host     string   `help:"Host, and everything below it."`
 	Category string   `help:"Category ID."`
 	Verdict  []string `help:"block, warn or allow; several with commas."`
+	Theme    string   `help:"What a watched phrase is about, e.g. self_harm."`
+	Severity int      `help:"At least so grave, 1 to 5."`
+	Use      string   `help:"person: what somebody typed or opened; background: what a page fetched by itself."`
 	Flagged  bool     `help:"Only what a person must hear of."`
 	Text     string   `help:"Words somewhere in host, path, device, person, search, term, rule, finding or act."`
 	Limit    int      `help:"At most so many events; 0 for all."`
+	Before   string   `help:"Only what was recorded before this event: the next page of --newest." placeholder:"ID"`
+	After    string   `help:"Only what was recorded after this event." placeholder:"ID"`
+	NoIndex  bool     `help:"Read the journal itself."`
 }
 
 // journal is the folder asked for and the query, checked.
@@ -55,8 +64,8 @@ func (c *auditQuery) journal(s *session) (audit.Dir, audit.Query, *time.Location
 
 func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
 	q = audit.Query{
-		Client: c.Client, Device: c.Device, Group: c.Group, Profile: c.Profile, Host: c.Host,
-		Flagged: c.Flagged, Text: c.Text, Limit: c.Limit,
+		Client: c.Client, Device: c.Device, Person: c.Person, Group: c.Group, Profile: c.Profile, Host: c.Host,
+		Theme: c.Theme, Flagged: c.Flagged, Text: c.Text, Limit: c.Limit,
 	}
 	var errs []error
 	moment := func(flag, text string) time.Time {
@@ -87,6 +96,22 @@ func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
 		}
 		q.Verdicts = append(q.Verdicts, verdict)
 	}
+	if q.Severity = uint8(c.Severity); c.Severity < 0 || c.Severity > 5 {
+		errs = append(errs, fmt.Errorf("--severity: bad severity %d: want 1 to 5", c.Severity))
+	}
+	if use, ok := policy.ParseUse(c.Use); !ok {
+		errs = append(errs, fmt.Errorf("--use: unknown use %q: want person or background", c.Use))
+	} else {
+		q.Use = use
+	}
+	for _, id := range []struct {
+		text string
+		to   *policy.EventID
+	}{{c.Before, &q.Before}, {c.After, &q.After}} {
+		if err := id.to.UnmarshalText([]byte(id.text)); err != nil {
+			errs = append(errs, fmt.Errorf("--before, --after: %w", err))
+		}
+	}
 	return q, errors.Join(errs...)
 }
 
@@ -110,7 +135,12 @@ func (c *auditSearchCmd) Run(s *session) error {
 	fmt.Fprintln(out, table.Head())
 	var found int
 	var gaps []error
-	for e, err := range dir.Search(s.ctx, q) {
+	search, done, err := c.search(s, dir, q)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for e, err := range search {
 		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
 			gaps = append(gaps, err)
 			continue

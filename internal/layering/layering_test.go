@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"configs":     {"policy"},
 	"blockpage":   {"policy"},
 	"audit":       {"policy"},
+	"audit/index": {"policy", "audit"}, // made of the journal, and asked what the journal is
 	"alerts":      {"policy"},
 	"reports":     {"policy"},
 	"terms":       {"policy", "internal/phrases"},
@@ -42,12 +43,12 @@ var mayImport = map[string][]string{
 	"proxy/bench":        nil, // measurements, all in tests
 
 	"appliance": {
-		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "alerts", "reports", "console",
+		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
 		"containment",
 		"dnsfilter", "proxy", "proxy/inspect", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "audit/index", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,
