@@ -178,7 +178,7 @@ func byAddress(feeds []blocklists.Feed) [][]blocklists.Feed {
 	var groups [][]blocklists.Feed
 	at := map[blocklists.Remote]int{}
 	for _, f := range feeds {
-		key := blocklists.Remote{URL: f.Remote.URL, SHA256: f.Remote.SHA256, Minisign: f.Remote.Minisign}
+		key := blocklists.Remote{URL: f.Remote.URL, SHA256: f.Remote.SHA256, Minisign: f.Remote.Minisign, AuthFile: f.Remote.AuthFile}
 		i, ok := at[key]
 		if !ok {
 			i = len(groups)

@@ -42,8 +42,13 @@ func (c *Cache) Update(ctx context.Context, from *Fetcher, feeds []Feed, o Updat
 	}
 	defer p.drop()
 	limits := first.Supply()
+	auth, err := readCredential(limits.AuthFile)
+	if err != nil {
+		return c.failed(ctx, feeds, out, err)
+	}
 	d := Download{
-		URL: limits.URL, MaxSize: limits.MaxSize, Timeout: limits.Timeout, Progress: o.Progress,
+		auth: auth,
+		URL:  limits.URL, MaxSize: limits.MaxSize, Timeout: limits.Timeout, Progress: o.Progress,
 		Plain: limits.SHA256 != "" || limits.Minisign != "",
 	}
 	if !o.Force {
@@ -57,7 +62,7 @@ func (c *Cache) Update(ctx context.Context, from *Fetcher, feeds []Feed, o Updat
 		err = p.settle()
 	}
 	if err == nil {
-		err = limits.prove(p.Name(), got.SHA256, from.fromPublisher(ctx, limits))
+		err = limits.prove(p.Name(), got.SHA256, from.fromPublisher(ctx, limits, auth))
 	}
 	if err != nil {
 		return c.failed(ctx, feeds, out, err)

@@ -50,6 +50,53 @@ func TestLoadFeeds(t *testing.T) {
 }
 
 // Every mistake is told at once, with its place and a way out.
+// Each key of a feed is explained to who writes it.
+func TestEveryKeyOfAFeedIsInTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("../configs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Feeds\n")
+	l := &loader{}
+	for key := range l.feedKeys(&Feed{}, "") {
+		if !strings.Contains(section, "`"+key+"`") {
+			t.Errorf("configs/README.md does not explain %q of a feed", key)
+		}
+	}
+}
+
+// The feeds may be written in schoolgate.yaml itself, in the same way; problems
+// are named as the other problems of that file are.
+func TestFeedsInSchoolgateYAML(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "schoolgate.yaml")
+	load := func(text string) (Feeds, string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		feeds, problems := LoadFeeds(file)
+		if err := Joined(problems); err != nil {
+			return feeds, err.Error()
+		}
+		return feeds, ""
+	}
+	const head = "policy: policy.yaml\nlists:\n  hold_at: 2\n  feeds:\n"
+	feeds, trouble := load(head + "    - {name: own, path: own.txt, format: domains, category: gambling, kind: curated, licence: ours}\n    - builtin: starter\n")
+	if trouble != "" || len(feeds.Feeds) != 5 || feeds.Feeds[0].Path != filepath.Join(dir, "own.txt") {
+		t.Errorf("feeds %+v, %s", feeds.Feeds, trouble)
+	}
+	for text, want := range map[string]string{
+		"    - {name: own, format: domains, category: gamling, kind: curated, licence: ours}\n": `schoolgate.yaml:5:46: feed "own": unknown category "gamling" (did you mean "gambling"?)`,
+		"    - {nam: own}\n": `schoolgate.yaml:5:8: feed "": unknown key "nam" (did you mean "name"?)`,
+		"    []\n":           `schoolgate.yaml:5:5: there must be a feed`,
+	} {
+		if _, got := load(head + text); got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestFeedMistakes(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string

@@ -40,6 +40,7 @@ type FetchOptions struct {
 //   - every address is looked at on the socket itself, so neither a name, an
 //     answer of the DNS nor a redirect opens the inside of the school (T2)
 //   - redirects, headers, size, speed and time are bounded
+//   - a credential goes to the server of the feed's address and to no other
 type Fetcher struct {
 	client  *http.Client
 	slowest int64
@@ -93,6 +94,8 @@ type Download struct {
 	Timeout  time.Duration
 	Plain    bool                    // ask for the bytes as they are, since they will be compared with a checksum
 	Progress func(done, total int64) // total is 0 where the publisher does not say; may be nil
+
+	auth *credential // nil for none
 }
 
 // Downloaded is what came of it.
@@ -196,7 +199,7 @@ func request(ctx context.Context, d Download) (*http.Request, error) {
 	if d.Have.LastModified != "" {
 		req.Header.Set("If-Modified-Since", d.Have.LastModified)
 	}
-	return req, nil
+	return d.auth.on(req), nil
 }
 
 // causeOf says why the context ended, where that is what ended the download.

@@ -118,10 +118,11 @@ func (d *dialer) redirect(next *http.Request, via []*http.Request) error {
 	if a, err := netip.ParseAddr(next.URL.Hostname()); err == nil && !d.permitted(a) {
 		return fmt.Errorf("%w: %w: %s", ErrRedirect, ErrInside, a)
 	}
+	dropCredential(next, via)
 	return nil
 }
 
-// proxyAddress is the host:port that net/http dials for a proxy.
+// proxyAddress is the host:port that net/http dials for a proxy, or for a server.
 func proxyAddress(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -24,6 +24,7 @@ type Remote struct {
 	Entries     int64         // about how many there are, which a first download is held to; 0 for unknown
 	Amber, Red  time.Duration // ages of the content at which a person is told
 	SHA256      string        // of the content, in hex, or the https address of a file of checksums
+	AuthFile    string        // holds the credential that the publisher asks for
 	Minisign    string        // public key; the signature lies at URL + ".minisig"
 }
 
@@ -102,6 +103,7 @@ func (l *loader) remoteKeys(f *Feed, name string) map[string]func(*yaml.Node) {
 		"entries":      func(n *yaml.Node) { r.Entries = l.count(n, name) },
 		"sha256":       func(n *yaml.Node) { r.SHA256 = l.checksum(n, name) },
 		"minisign":     func(n *yaml.Node) { r.Minisign = l.publicKey(n, name) },
+		"auth_file":    func(n *yaml.Node) { r.AuthFile = l.path(n) },
 		"synthetic":    func(n *yaml.Node) { f.Synthetic = l.boolean(n, name) },
 	}
 }
@@ -212,8 +214,8 @@ var feedFolder = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 func (f *Feed) remoteProblem() error {
 	r := f.Remote
 	if r.URL == "" {
-		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 {
-			return errors.New("sha256, minisign, interval and entries are for a feed with a url")
+		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 || r.AuthFile != "" {
+			return errors.New("sha256, minisign, interval, entries and auth_file are for a feed with a url")
 		}
 		return nil
 	}
@@ -222,6 +224,8 @@ func (f *Feed) remoteProblem() error {
 		return errors.New("the name of a feed with a url may hold small letters, digits, dots, - and _ only")
 	case strings.HasPrefix(r.URL, "http://") && r.SHA256 == "" && r.Minisign == "":
 		return errors.New("a url without https needs sha256 or minisign: anyone on the way could change the list")
+	case r.AuthFile != "" && !strings.HasPrefix(r.URL, "https://"):
+		return errors.New("auth_file is for a url with https: the credential would be sent in clear")
 	case f.Delta != "":
 		return errors.New("delta is for a feed with a path only")
 	case r.Amber != 0 && r.Red != 0 && r.Red < r.Amber:

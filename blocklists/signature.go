@@ -28,10 +28,10 @@ var ErrNotProven = errors.New("not what its publisher vouches for")
 type beside func(address string, most int64) ([]byte, error)
 
 // fromPublisher reads such files over the net.
-func (f *Fetcher) fromPublisher(ctx context.Context, r Remote) beside {
+func (f *Fetcher) fromPublisher(ctx context.Context, r Remote, auth *credential) beside {
 	return func(address string, most int64) ([]byte, error) {
 		var b bytes.Buffer
-		_, err := f.Fetch(ctx, Download{URL: address, MaxSize: most, Timeout: r.Timeout, Plain: true}, &b)
+		_, err := f.Fetch(ctx, Download{URL: address, MaxSize: most, Timeout: r.Timeout, Plain: true, auth: r.credentialFor(address, auth)}, &b)
 		return b.Bytes(), err
 	}
 }

@@ -40,8 +40,11 @@ const maxFeedsFile = 1 << 20
 
 // LoadFeeds reads a feeds file. Nothing in it is guessed: every key must be
 // known, and all problems are reported at once, each with its place.
+//
+// The file may also be a schoolgate.yaml with the feeds under lists.feeds. The rest
+// of that is not ours to read.
 func LoadFeeds(path string) (Feeds, []policy.Problem) {
-	l := loader{file: path}
+	l := loader{file: path, dir: filepath.Dir(path)}
 	f, err := os.Open(path)
 	if err != nil {
 		return Feeds{}, []policy.Problem{{Pos: policy.Pos{File: path}, Text: err.Error()}}
@@ -62,7 +65,8 @@ func LoadFeeds(path string) (Feeds, []policy.Problem) {
 }
 
 type loader struct {
-	file     string
+	file     string // as problems name it
+	dir      string // what paths are relative to
 	problems []policy.Problem
 }
 
@@ -91,6 +95,18 @@ func (l *loader) document(text []byte) []Feed {
 		l.problem(&yaml.Node{Line: 1, Column: 1}, "empty: there must be a list %q", "feeds")
 		return nil
 	}
+	if lists := valueOf(doc.Content[0], "lists"); lists != nil {
+		l.file = filepath.Base(l.file) // as the other problems of that file
+		if n := valueOf(lists, "feeds"); n != nil {
+			feeds := l.feeds(n)
+			if len(l.problems) == 0 && len(feeds) == 0 {
+				l.problem(n, "there must be a feed")
+			}
+			return feeds
+		}
+		l.problem(lists, "lists: there is no list %q", "feeds")
+		return nil
+	}
 	var feeds []Feed
 	l.mapping(doc.Content[0], "file", map[string]func(*yaml.Node){
 		"feeds": func(n *yaml.Node) { feeds = l.feeds(n) },
@@ -99,6 +115,19 @@ func (l *loader) document(text []byte) []Feed {
 		l.problem(doc.Content[0], "there must be a list %q", "feeds")
 	}
 	return feeds
+}
+
+// valueOf is the value of a key in a mapping, nil for none.
+func valueOf(n *yaml.Node, key string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // mapping gives the value of each key to its reader and reports keys that are
@@ -167,10 +196,8 @@ func (l *loader) item(n *yaml.Node) []Feed {
 
 // nameOf finds the feed's name before the rest is read, for problems to say.
 func nameOf(n *yaml.Node) string {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == "name" {
-			return n.Content[i+1].Value
-		}
+	if name := valueOf(n, "name"); name != nil {
+		return name.Value
 	}
 	return ""
 }
@@ -215,7 +242,7 @@ func (l *loader) path(n *yaml.Node) string {
 	if p == "" || filepath.IsAbs(p) {
 		return p
 	}
-	return filepath.Join(filepath.Dir(l.file), filepath.FromSlash(p))
+	return filepath.Join(l.dir, filepath.FromSlash(p))
 }
 
 func oneOf[T ~string](l *loader, n *yaml.Node, feed, what string, known []T) T {

@@ -63,7 +63,7 @@ func (l *loader) readBox(v value) Box {
 		},
 		"lists": func(v value) {
 			v.fields(map[string]func(value){
-				"feeds":   one(&b.Lists.Feeds, fileName),
+				"feeds":   func(v value) { readFeeds(v, &b.Lists) },
 				"store":   one(&b.Lists.Store, fileName),
 				"proxy":   one(&b.Lists.Proxy, webAddress),
 				"hold_at": one(&b.Lists.HoldAt, number(0, 100)),
@@ -93,6 +93,16 @@ func (l *loader) readBox(v value) Box {
 		l.systemUpstreams(v, &b.DNS)
 	}
 	return b
+}
+
+// readFeeds reads the name of the file of the feeds, or notes that they are written
+// here: blocklists reads them, as it reads that file.
+func readFeeds(v value, l *Lists) {
+	if v.isList() {
+		l.Here = true
+		return
+	}
+	one(&l.Feeds, fileName)(v)
 }
 
 func readProxy(v value, p *Proxy) {
@@ -165,7 +175,11 @@ func (b *Box) complete(f folder) {
 	} else {
 		b.Lists.Store = f.place(b.Lists.Store)
 	}
-	b.Lists.Feeds = f.place(b.Lists.Feeds)
+	if b.Lists.Here {
+		b.Lists.Feeds = b.File
+	} else {
+		b.Lists.Feeds = f.place(b.Lists.Feeds)
+	}
 	b.DNS.Certificate, b.DNS.Key = f.place(b.DNS.Certificate), f.place(b.DNS.Key)
 	for i, name := range b.Gateway.DoHAddresses {
 		b.Gateway.DoHAddresses[i] = f.place(name)

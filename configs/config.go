@@ -60,7 +60,8 @@ type Metrics struct {
 
 // Lists is where categories come from.
 type Lists struct {
-	Feeds string // the feed file; "" for the starter lists in the binary
+	Feeds string // the file of the feeds; "" for the starter lists in the binary
+	Here  bool   // the feeds are written in this very file, under lists.feeds
 	Store string // folder of the category stores
 	Proxy string // the proxy that lists are fetched by; "" goes straight out
 	// HoldAt is the share in a hundred of what the school used last week that a

@@ -115,8 +115,57 @@ func readme(t *testing.T) string {
 	writeBlocks(&b, sampleText(t, samplePolicy))
 	b.WriteString("\n## Who gets what: the shipped profiles\n\nWithout what a period of the timetable changes. EYFS and KS1 see approved sites only; their column is what a refused\nsite is called. Where a site is in several categories block wins, unless an except of the profile says otherwise.\n\n")
 	writeMatrix(&b, loadSample(t).School.Policy)
+	b.WriteString(readmeFeeds)
 	return b.String()
 }
+
+const readmeFeeds = `
+## Feeds
+
+What lists are read and where they come from: in the file that lists.feeds names, under feeds:, or under lists.feeds itself.
+[feeds.yaml](feeds.yaml) names the public lists that a UK primary school should use; copy it and change it.
+
+| key | |
+|---|---|
+| ` + "`name`" + ` | how commands and reports call it |
+| ` + "`url`" + ` | where it is downloaded from; https, unless sha256 or minisign proves what came |
+| ` + "`path`" + ` | a file, folder or glob, relative to this file; with a url it is read until the first download |
+| ` + "`format`" + ` | domains, hosts, adblock, dnsmasq, rpz, wildcards, urls, ip, ut1, v2fly or csv |
+| ` + "`category`" + ` | of every entry; or |
+| ` + "`categories`" + ` | by the list's own folder, file or code: ` + "`{porn: pornography, \"*\": none}`" + ` |
+| ` + "`columns`" + ` | of a csv: host, path, category, action, where: ` + "`{host: entry, where: {status: [active]}}`" + ` |
+| ` + "`kind`" + ` | public (evidence by its weight), curated (looked at by hand: settles the matter), clean (good names) or mandatory (nothing lifts it, nothing holds it back, kept as keyed hashes) |
+| ` + "`weight`" + ` | what one entry proves; 1 settles the matter for a name nobody vouches for |
+| ` + "`family`" + ` | lists of one family are copies of each other and count once |
+| ` + "`licence`" + ` | must be there: a list without one may not be used |
+| ` + "`note`" + ` | what the list is known to get wrong |
+| ` + "`date`" + ` | of a list on the disk: year-month-day |
+| ` + "`enabled`" + ` | false leaves it out |
+| ` + "`interval`" + ` | between two looks: 24h, and 12h for a mandatory list |
+| ` + "`amber`, `red`" + ` | ages at which a person is told: 7d and 30d, and 24h and 48h for a mandatory list |
+| ` + "`timeout`, `max_size`" + ` | of one download: 5m and 256MiB |
+| ` + "`change_limit`" + ` | how much may come or go at once before a person must accept it: 30%; of a mandatory list, what may go: 50% |
+| ` + "`entries`" + ` | about how many there are: a first download of less than half, or more than four times, waits for a person |
+| ` + "`sha256`" + ` | of the content in hex, or the https address of a file of checksums |
+| ` + "`minisign`" + ` | the publisher's key; the signature lies at the url with .minisig |
+| ` + "`auth_file`" + ` | a file, mode 600, with what the publisher asks for in one line: ` + "`basic USER:PASSWORD`, `bearer TOKEN` or `header NAME: VALUE`" + `; sent to the server in url and to no other |
+| ` + "`delta`" + ` | of a csv on the disk: a file of additions and removals |
+| ` + "`synthetic`" + ` | invented entries, never counted as protection |
+
+"- builtin: starter" stands for the lists in the program. A mandatory list (the Internet Watch Foundation's, the police's) comes
+under contract, with an address and a password of your own:
+
+` + "```yaml" + `
+  - name: iwf
+    url: https://the-address-of-your-contract/list.csv
+    auth_file: /etc/schoolgate/iwf-password
+    format: csv
+    columns: {host: entry}
+    category: child_abuse
+    kind: mandatory
+    licence: IWF member licence
+` + "```" + `
+`
 
 var topLevel = regexp.MustCompile(`^(?:# )?([a-z]+):`)
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 
+	"schoolgate/blocklists"
 	"schoolgate/configs"
+	"schoolgate/policy"
 )
 
 // systemConfig is where a deployed box keeps its configuration.
@@ -27,9 +29,18 @@ func (c *configFlag) path() string {
 	return ""
 }
 
+// loadConfig reads a configuration, with the feeds that are written in it.
+func loadConfig(path string) (*configs.Config, []policy.Problem) {
+	cfg, problems := configs.Load(path)
+	if len(problems) == 0 && cfg != nil && cfg.Box.Lists.Here {
+		_, problems = blocklists.LoadFeeds(cfg.Box.Lists.Feeds)
+	}
+	return cfg, problems
+}
+
 // load reads the configuration; every problem is shown, each with its place.
 func (c *configFlag) load(s *session) (*configs.Config, error) {
-	cfg, problems := configs.Load(c.path())
+	cfg, problems := loadConfig(c.path())
 	if len(problems) > 0 {
 		for _, p := range problems {
 			fmt.Fprintln(s.stderr, p.Error())

@@ -38,7 +38,7 @@ func (c *serveCmd) Run(s *session) error {
 
 // loadAll reads the configuration for a reload; all problems are in the error.
 func loadAll(path string) (*configs.Config, error) {
-	cfg, problems := configs.Load(path)
+	cfg, problems := loadConfig(path)
 	if len(problems) == 0 {
 		return cfg, nil
 	}
