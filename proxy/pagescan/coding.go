@@ -1,0 +1,120 @@
+package pagescan
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/net/html/charset"
+	"golang.org/x/text/encoding"
+)
+
+// Readable are the content codings that a page can be read in. A request that may
+// bring a page offers no others.
+var Readable = []string{"gzip", "deflate", "br", "zstd", "identity"}
+
+var (
+	errCoding = errors.New("content coding not known")
+	errLayers = errors.New("too many content codings on one another")
+	errBomb   = errors.New("more bytes unpacked than a page has")
+)
+
+// maxLayers is how many codings may lie on one another; servers use one.
+const maxLayers = 2
+
+// maxWindow is what zstd may ask to remember (RFC 9659).
+const maxWindow = 8 << 20
+
+// maxLayer bounds what one layer unpacks, all in all: empty parts within parts
+// would otherwise keep us busy without there ever being any text.
+const maxLayer = 4 * MaxPage
+
+// codings reads a Content-Encoding header; the first was put on first.
+func codings(header string) ([]string, error) {
+	var list []string
+	for name := range strings.SplitSeq(header, ",") {
+		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		case "", "identity":
+		case "gzip", "x-gzip", "deflate", "br", "zstd":
+			list = append(list, name)
+		default:
+			return nil, errCoding
+		}
+	}
+	if len(list) > maxLayers {
+		return nil, errLayers
+	}
+	return list, nil
+}
+
+// unpacked reads what lies under codings.
+func unpacked(r io.Reader, codings []string) (io.Reader, error) {
+	for i := len(codings) - 1; i >= 0; i-- {
+		var err error
+		if r, err = unpack(r, codings[i]); err != nil {
+			return nil, err
+		}
+		r = &layer{r: r, left: maxLayer}
+	}
+	return r, nil
+}
+
+func unpack(r io.Reader, coding string) (io.Reader, error) {
+	switch coding {
+	case "gzip", "x-gzip":
+		return gzip.NewReader(r)
+	case "deflate": // zlib by the standard, bare by some servers
+		br := bufio.NewReaderSize(r, 512)
+		if head, err := br.Peek(2); err != nil || (uint(head[0])<<8|uint(head[1]))%31 != 0 || head[0]&15 != 8 {
+			return flate.NewReader(br), nil
+		}
+		return zlib.NewReader(br)
+	case "br":
+		return brotli.NewReader(r), nil
+	}
+	d, err := zstd.NewReader( // which has no goroutine of its own where it may run only one
+		r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// layer bounds what is unpacked of one coding.
+type layer struct {
+	r    io.Reader
+	left int
+}
+
+func (l *layer) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errBomb
+	}
+	n, err := l.r.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}
+
+// inUTF8 reads a page in its charset, as a browser finds it: by a mark at the
+// beginning, the header, or what the page says of itself.
+func inUTF8(r io.Reader, contentType string) io.Reader {
+	br := bufio.NewReaderSize(r, sniffed)
+	head, err := br.Peek(sniffed)
+	if err != nil && len(head) == 0 {
+		return br
+	}
+	e, name, _ := charset.DetermineEncoding(head, contentType)
+	if name == "utf-8" || e == encoding.Nop {
+		return br
+	}
+	return e.NewDecoder().Reader(br)
+}
+
+// sniffed is how much of a page a browser looks at for its charset.
+const sniffed = 1024

@@ -1,0 +1,407 @@
+package pagescan
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+
+	"schoolgate/policy"
+)
+
+var update = flag.Bool("update", false, "write testdata/scores.golden anew")
+
+func shippedSet(t testing.TB) *Set {
+	t.Helper()
+	set, err := Shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+var everything = policy.SetOf(policy.Pornography, policy.Violence, policy.SelfHarm, policy.EatingDisorders, policy.Gambling, policy.Drugs, policy.VPNProxy)
+
+// youngest is the lowest limit that a shipped profile has.
+const youngest = 80
+
+// TestPages: S4, known page scores. What helps, teaches, reports or cooks passes at
+// the strictest limit; what is made to harm does not. All pages are made up.
+func TestPages(t *testing.T) {
+	set := shippedSet(t)
+	files, err := filepath.Glob("testdata/pages/*.html")
+	if err != nil || len(files) < 25 {
+		t.Fatalf("%d pages, %v", len(files), err)
+	}
+	var got strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := set.Read(text, "text/html; charset=utf-8", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		about, over := p.About(youngest, everything)
+		name := strings.TrimSuffix(filepath.Base(file), ".html")
+		if harmless := strings.HasPrefix(name, "pass_"); harmless == over {
+			t.Errorf("%s: about %s with %d, met %+v", name, about.Theme, about.Score, p.Scores()[0])
+		}
+		fmt.Fprintf(&got, "%s:", name)
+		for _, s := range p.Scores() {
+			if s.Score > 0 {
+				fmt.Fprintf(&got, " %s %d", s.Theme, s.Score)
+			}
+		}
+		fmt.Fprintln(&got)
+	}
+	const golden = "testdata/scores.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("scores (-want +got); -update writes them:\n%s", diff)
+	}
+}
+
+// pornHome is a page over every limit.
+func pornHome(t testing.TB) []byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/pages/porn_home.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func packed(t testing.TB, coding string, text []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	var w io.WriteCloser
+	switch coding {
+	case "gzip":
+		w = gzip.NewWriter(&buf)
+	case "deflate":
+		w = zlib.NewWriter(&buf)
+	case "br":
+		w = brotli.NewWriter(&buf)
+	case "zstd":
+		z, err := zstd.NewWriter(&buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w = z
+	default:
+		return text
+	}
+	if _, err := w.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// TestCodings: each coding that is offered is read, and two on one another.
+func TestCodings(t *testing.T) {
+	set, text := shippedSet(t), pornHome(t)
+	plain, err := set.Read(text, "text/html; charset=utf-8", "identity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := plain.About(youngest, everything)
+	for _, list := range []string{"gzip", "x-gzip", "deflate", "br", "zstd", "gzip, br", "BR, gzip"} {
+		body := text
+		for name := range strings.SplitSeq(strings.ToLower(list), ", ") {
+			body = packed(t, strings.TrimPrefix(name, "x-"), body)
+		}
+		p, err := set.Read(body, "text/html; charset=utf-8", list)
+		if err != nil {
+			t.Errorf("%s: %v", list, err)
+			continue
+		}
+		if got, ok := p.About(youngest, everything); !ok || got != want || p.Err() != nil {
+			t.Errorf("%s: about %+v, want %+v (%v)", list, got, want, p.Err())
+		}
+	}
+	for _, list := range []string{"dcb", "compress", "gzip, gzip, gzip"} {
+		if _, err := set.Read(text, "text/html", list); err == nil {
+			t.Errorf("%s: want an error", list)
+		}
+	}
+}
+
+// TestCharsets: a page is read in the charset that a browser would find.
+func TestCharsets(t *testing.T) {
+	set := shippedSet(t)
+	text := "<html><head>HEAD<title>café — free porn videos</title></head><body>hardcore sex naïve xxx videos, live sex cams</body></html>"
+	latin, err := charmap.Windows1252.NewEncoder().String(strings.Replace(text, "HEAD", "", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err := charmap.Windows1252.NewEncoder().String(strings.Replace(text, "HEAD", `<meta charset="windows-1252">`, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := func(order unicode.Endianness, mark unicode.BOMPolicy) string {
+		s, err := unicode.UTF16(order, mark).NewEncoder().String(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, c := range []struct{ promise, contentType, page string }{
+		{"UTF-8 by the header", "text/html; charset=utf-8", text},
+		{"UTF-8 by nothing", "text/html", text},
+		{"windows-1252 by the header", "text/html; charset=windows-1252", latin},
+		{"windows-1252 by the page", "text/html", meta},
+		{"windows-1252 by nothing", "text/html", latin},
+		{"UTF-16 by its mark", "text/html", wide(unicode.LittleEndian, unicode.UseBOM)},
+		{"UTF-16 the other way round", "text/html", wide(unicode.BigEndian, unicode.UseBOM)},
+		{"UTF-16 by the header", "text/html; charset=utf-16le", wide(unicode.LittleEndian, unicode.IgnoreBOM)},
+		{"a charset that is none", "text/html; charset=klingon", text},
+	} {
+		p, err := set.Read([]byte(c.page), c.contentType, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := p.About(youngest, everything); !ok || got.Theme != policy.Pornography {
+			t.Errorf("%s: about %+v, %t", c.promise, got, ok)
+		}
+	}
+}
+
+// TestPartsDoNotMatter: cut anywhere, a page has the same score (property).
+func TestPartsDoNotMatter(t *testing.T) {
+	set := shippedSet(t)
+	files, err := filepath.Glob("testdata/pages/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, coding := range []string{"", "gzip", "br", "zstd"} {
+			body := packed(t, coding, text)
+			whole, err := set.Read(body, "text/html; charset=utf-8", coding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := set.Open("text/html; charset=utf-8", coding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rest := body; len(rest) > 0; {
+				n := 1 + rand.N(min(40, len(rest)))
+				part := bytes.Clone(rest[:n])
+				p.Feed(part)
+				clear(part) // what was fed is not kept
+				rest = rest[n:]
+			}
+			p.End()
+			p.Close()
+			if diff := cmp.Diff(whole.Scores(), p.Scores()); diff != "" {
+				t.Errorf("%s in %q: %s", file, coding, diff)
+			}
+		}
+	}
+}
+
+// TestBombs: T6. However far a reply unpacks, it takes little memory and time, and
+// is told for what it is.
+func TestBombs(t *testing.T) {
+	set := shippedSet(t)
+	zeros := make([]byte, 32<<20)
+	for _, c := range []struct {
+		promise, codings string
+		body             []byte
+	}{
+		{"gzip", "gzip", packed(t, "gzip", zeros)},
+		{"deflate", "deflate", packed(t, "deflate", zeros)},
+		{"brotli", "br", packed(t, "br", zeros)},
+		{"zstd", "zstd", packed(t, "zstd", zeros)},
+		{"gzip in gzip: 10 GB of a few kilobytes", "gzip, gzip", packed(t, "gzip", bytes.Repeat(packed(t, "gzip", zeros), 320))},
+		{"empty parts in gzip", "gzip, gzip", packed(t, "gzip", bytes.Repeat(packed(t, "gzip", nil), 2<<20))},
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		begun := time.Now()
+		p, err := set.Read(c.body, "text/html", c.codings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begun)
+		runtime.ReadMemStats(&after)
+		if !p.Bomb() || p.Length() > MaxPage || took > 2*time.Second || after.TotalAlloc-before.TotalAlloc > 32<<20 {
+			t.Errorf("%s (%d bytes): bomb %t, %d bytes read, %v, %d MB allocated", c.promise, len(c.body), p.Bomb(), p.Length(), took,
+				(after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	}
+	// What packs well is no bomb: a page of one long table.
+	table := "<table>" + strings.Repeat("<tr><td class=\"cell number\">0.00</td><td class=\"cell number\">0.00</td></tr>\n", 1000) + "</table>"
+	if p, err := set.Read(packed(t, "gzip", []byte(table)), "text/html", "gzip"); err != nil || p.Bomb() {
+		t.Errorf("a long table: %v, bomb %t", err, p.Bomb())
+	}
+}
+
+// TestLongPage: what is behind the bound is not read, and the page is not a bomb.
+func TestLongPage(t *testing.T) {
+	set := shippedSet(t)
+	long := strings.Repeat("<p>words upon words of a long and harmless page, number after number ", MaxPage/60) + string(pornHome(t))
+	for _, coding := range []string{"", "gzip"} {
+		body := []byte(long)
+		if coding != "" { // one that does not pack well
+			r := rand.NewChaCha8([32]byte{})
+			for i := range MaxPage {
+				if i%2 == 0 {
+					body[i] = 'a' + byte(r.Uint64()%26)
+				}
+			}
+		}
+		p, err := set.Read(packed(t, coding, body), "text/html", coding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := p.About(youngest, everything); ok || p.Bomb() || p.Length() != MaxPage {
+			t.Errorf("%q: about %+v, bomb %t, %d bytes read", coding, got, p.Bomb(), p.Length())
+		}
+	}
+}
+
+// TestWords: what a person would see, and nothing else.
+func TestWords(t *testing.T) {
+	for _, c := range []struct{ html, want string }{
+		{"Hello, World!", "hello world"},
+		{"<p>one</p><p>two", "one two"},
+		{"t<b>h</b>ree <i>fo</i>ur", "three four"},
+		{"don't don’t can&rsquo;t", "dont dont cant"},
+		{"caf\u00e9 na\u00efve Stra\u00dfe \u0141\u00f3d\u017a", "cafe naive straße lodz"},
+		{"&#112;&#x6f;rn &amp; &nbsp;&copy; x&shy;y", "porn xy"},
+		{"<script>var a = '</p>hidden';</script >shown", "shown"},
+		{"<SCRIPT>x</SCRIPTx></script>shown<style>p{}</style>", "shown"},
+		{"<!-- hidden > --> shown <!--> also", "shown also"},
+		{"<img alt='a cat' src=\"dog.jpg\" title=sleeping>end", "a cat sleeping end"},
+		{"<a href=\"x>y\" title = \"q &#114;\">z</a>", "q r z"},
+		{"1 < 2 and <3", "1 2 and 3"},
+		{"<?xml hidden?><!DOCTYPE html>shown", "shown"},
+		{"\u200bz\u200de\u0301ro \uff37\uff49\uff44\uff45", "zero wide"},
+		{"بم ب", "بم ب"},
+		{"\xff\xfe broken \xe2\x82 bytes", "broken bytes"},
+	} {
+		w := words{spaced: true}
+		got := string(w.feed([]byte(c.html)))
+		got += string(w.end())
+		if strings.TrimSpace(got) != c.want {
+			t.Errorf("words of %q = %q, want %q", c.html, strings.TrimSpace(got), c.want)
+		}
+	}
+}
+
+// TestAbout: which themes count is the profile's word, and no single phrase closes
+// a page.
+func TestAbout(t *testing.T) {
+	set := shippedSet(t)
+	p, err := set.Read(pornHome(t), "text/html", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := p.About(youngest, everything.Minus(policy.SetOf(policy.Pornography))); ok {
+		t.Errorf("of other themes: %+v", got)
+	}
+	if got, ok := p.About(5000, everything); ok {
+		t.Errorf("by a limit of 5000: %+v", got)
+	}
+	hidden := string(pornHome(t)) + strings.Repeat("<p hidden>sex education safeguarding nhs clinic childline puberty consent curriculum museum", 5)
+	if p, err = set.Read([]byte(hidden), "text/html", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.About(youngest, everything); !ok {
+		t.Errorf("good words hid a bad page: %+v", p.Scores()[0])
+	}
+	one := strings.Repeat("free porn, ", 50)
+	if p, err = set.Read([]byte(one), "text/html", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := p.About(youngest, everything); ok && p.sums[policy.Pornography].kinds < enough {
+		t.Errorf("one phrase closed a page: %+v", got)
+	}
+}
+
+// FuzzRead: any bytes in any coding are read without a panic, within bounds.
+func FuzzRead(f *testing.F) {
+	set := shippedSet(f)
+	f.Add([]byte("<p title='a'>&#112;orn<!-- --!>"), "gzip", uint8(3))
+	for _, coding := range []string{"gzip", "deflate", "br", "zstd"} {
+		f.Add(packed(f, coding, pornHome(f)), coding, uint8(7))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, coding string, cut uint8) {
+		p, err := set.Open("text/html", coding)
+		if err != nil {
+			return
+		}
+		defer p.Close()
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), 1+int(cut))
+			p.Feed(rest[:n])
+			rest = rest[n:]
+		}
+		p.End()
+		p.About(youngest, everything)
+		if p.Length() > MaxPage {
+			t.Fatalf("%d bytes read", p.Length())
+		}
+	})
+}
+
+// BenchmarkPage reads pages of ordinary words.
+func BenchmarkPage(b *testing.B) {
+	set := shippedSet(b)
+	var page bytes.Buffer
+	for page.Len() < 100<<10 {
+		for _, name := range []string{"pass_sex_education", "pass_news_violence", "pass_recipe", "pass_js_filter_list"} {
+			text, err := os.ReadFile("testdata/pages/" + name + ".html")
+			if err != nil {
+				b.Fatal(err)
+			}
+			page.Write(text)
+		}
+	}
+	for _, coding := range []string{"identity", "gzip", "br", "zstd"} {
+		body := packed(b, coding, page.Bytes())
+		b.Run(coding, func(b *testing.B) {
+			b.SetBytes(int64(page.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := set.Read(body, "text/html; charset=utf-8", coding); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
