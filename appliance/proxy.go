@@ -17,6 +17,7 @@ import (
 	"schoolgate/policy"
 	"schoolgate/proxy"
 	"schoolgate/proxy/inspect"
+	"schoolgate/proxy/pagescan"
 )
 
 // authorityDir is the folder of the school's certificate authority.
@@ -39,6 +40,9 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		return fmt.Errorf("terms: %w", err)
 	}
 	cfg.Names, cfg.Watch = a.dns, a.watch
+	if cfg.Phrases, err = pagescan.Shipped(); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
 	a.proxy, err = proxy.New(cfg)
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)

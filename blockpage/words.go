@@ -53,6 +53,8 @@ func whyAdult(v *View) string {
 		return "The school has closed this site for everyone while an incident is looked into."
 	case policy.ReasonUnsigned:
 		return "There is no signed acceptable-use policy on record for this login."
+	case policy.ReasonContent:
+		return "The page was read as it passed, and its words or programs are of this category. That can be a mistake: the site itself is open."
 	case policy.ReasonDestination:
 		return "The address leads into the school's own network or to this filter, which the proxy does not serve."
 	case policy.ReasonProtocol:

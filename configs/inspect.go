@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"schoolgate/policy"
@@ -75,8 +76,34 @@ func (r *schoolReader) readInspected(p *policy.Profile, v value) {
 		return
 	}
 	v.each(func(v value) {
+		if text, ok := v.text(); ok && text == "uncategorised" {
+			p.InspectUncategorised = true
+			return
+		}
 		if c, ok := read(v, category); ok {
 			p.Inspect = p.Inspect.With(c)
 		}
 	})
+}
+
+// scanLimits is at what score a page is closed where the profile does not say. For
+// adults none is read.
+var scanLimits = map[policy.AgeBand]int{policy.EYFS: 80, policy.KS1: 80, policy.KS2: 100}
+
+// readScan reads at what score a page is closed, or off.
+func readScan(p *policy.Profile, v value) {
+	if n, ok := read(v, scanLimit); ok {
+		p.Scan, p.ScanRule = n, v.pos()
+	}
+}
+
+func scanLimit(s string) (int, error) {
+	if s == "off" || s == "no" || s == "false" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 50 || n > 1000 {
+		return 0, fmt.Errorf("bad score %q: want 50 (strict) to 1000, such as 100, or off", clip(s))
+	}
+	return n, nil
 }

@@ -54,9 +54,13 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 			hasWatch = true
 			r.readWatch(&p, v)
 		},
+		"scan":        func(v value) { readScan(&p, v) },
 		"safe_search": one(&p.SafeSearch, restriction),
 		"youtube":     one(&p.YouTube, restriction),
 	})
+	if p.ScanRule.IsZero() && p.Band.Pupil() {
+		p.Scan, p.ScanRule = scanLimits[p.Band], v.pos()
+	}
 	if !hasBand {
 		v.problem("there is no age band (write band: eyfs, ks1, ks2, staff or guest)")
 	}

@@ -15,7 +15,7 @@ func unknown(what, got string, known []string) error {
 	if len(known) == 0 {
 		return fmt.Errorf("unknown %s %q (there is none here)", what, got)
 	}
-	if len(known) <= 16 {
+	if len(known) <= 20 {
 		return fmt.Errorf("unknown %s %q (it must be one of %s)", what, got, oneOf(known))
 	}
 	return fmt.Errorf("unknown %s %q", what, got)

@@ -65,6 +65,9 @@ func (p *Policy) decide(q *question) Decision {
 		d.Inspect = !d.Shielded && q.Path == "" && (q.facts.Paths || q.facts.MandatoryPaths != Uncategorised)
 	}
 	d.Inspect = d.Inspect || q.narrow
+	if d.Verdict == Allow && q.Path != "" && q.profile.Scan > 0 {
+		d.Scan = p.scan(q, &d)
+	}
 	d.Severity = p.severity(q, &d)
 	return d
 }
@@ -85,6 +88,29 @@ func (p *Policy) severity(q *question, d *Decision) (s uint8) {
 		s = max(s, q.profile.severity[c])
 	}
 	return s
+}
+
+// vouched are categories whose pages speak of everything, and are not read for it: a
+// list that says what a site is knows more than the words on one page.
+var vouched = SetOf(Education, Government, Health, SexEducation, HelpLine, SchoolServices, Charity, News, Finance,
+	Children, ChildSearch, SearchEngines, YouTube, Reference, Updates)
+
+// anybodys are categories where anybody can put a page up, whatever else the host is.
+var anybodys = SetOf(WebHosting, Forums, FileSharing, Translation, Shortener)
+
+// scan is what an allowed page is to be read for: nothing where the school or a list
+// vouches for it.
+func (p *Policy) scan(q *question, d *Decision) CategorySet {
+	switch d.Reason {
+	case ReasonCategory, ReasonUncategorised, ReasonDefault:
+	default:
+		return CategorySet{}
+	}
+	cats := q.facts.Categories
+	if !cats.Intersect(vouched).Empty() && cats.Intersect(anybodys).Empty() {
+		return CategorySet{}
+	}
+	return p.rules(q).block
 }
 
 func (p *Policy) mandatory(q *question, d *Decision) bool {

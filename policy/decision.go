@@ -70,6 +70,7 @@ const (
 	ReasonDefault                     // categorised, but no rule of the profile speaks of it
 	ReasonDestination                 // the address behind the name may not be reached
 	ReasonProtocol                    // port, method or protocol that is not carried
+	ReasonContent                     // the page itself, read as it passed
 )
 
 var reasonNames = [...]string{
@@ -79,6 +80,7 @@ var reasonNames = [...]string{
 	ReasonNotApproved: "not_approved", ReasonCategory: "category", ReasonExcept: "except",
 	ReasonUncategorised: "uncategorised", ReasonDefault: "default",
 	ReasonDestination: "destination", ReasonProtocol: "protocol",
+	ReasonContent: "content",
 }
 
 func (r Reason) String() string {
@@ -154,6 +156,9 @@ type Decision struct {
 	Safe     Host     // reach this host instead: its safety mode; zero for none
 	Inspect  bool     // the host has path-level entries or rules and the path was not seen: only the URL settles it
 	Shielded bool     // a help-line: nothing of the person who asked is recorded (F10)
+	// Scan is what the page is still to be read for, where the door can: categories
+	// that the profile blocks, of a page that nobody vouched for (S4).
+	Scan CategorySet
 }
 
 // Overblock reports whether a host is refused only because some of its pages are
@@ -179,4 +184,15 @@ func (d Decision) ProfileName() string {
 		return ""
 	}
 	return d.Profile.Name
+}
+
+// Found is the ruling on a page that was let through and read, and turned out to be
+// about what the profile blocks.
+func (r Ruling) Found(theme Category) Ruling {
+	r.Verdict, r.Reason, r.Category, r.Rule, r.Note, r.Safe = Block, ReasonContent, theme, Pos{}, "", Host{}
+	r.Scan = CategorySet{}
+	if r.Profile != nil {
+		r.Rule, r.Severity = r.Profile.ScanRule, max(r.Severity, r.Profile.severity[theme])
+	}
+	return r
 }

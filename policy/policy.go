@@ -40,10 +40,16 @@ type Profile struct {
 	// Allow as a gap.
 	Unsettled Verdict
 
-	Inspect    CategorySet // what is looked into, where the HTTPS door can
-	InspectAll bool        // everything is, private hosts apart
+	Inspect              CategorySet // what is looked into, where the HTTPS door can
+	InspectUncategorised bool        // so are hosts that no list holds
+	InspectAll           bool        // everything is, private hosts apart
 
 	Watch []string // the themes that searches are listened to for, of Themes
+
+	// Scan is the score at which a page that is read is closed, 0 to read none; a
+	// lower one is stricter.
+	Scan     int
+	ScanRule Pos
 
 	SafeSearch Restriction // forced on search engines
 	YouTube    Restriction // Restricted Mode
@@ -56,7 +62,7 @@ type Profile struct {
 // Inspects reports whether hosts of these categories are to be looked into for
 // the profile; for none where there is no profile.
 func (p *Profile) Inspects(cats CategorySet) bool {
-	return p != nil && (p.InspectAll || !cats.Intersect(p.Inspect).Empty())
+	return p != nil && (p.InspectAll || p.InspectUncategorised && cats.Empty() || !cats.Intersect(p.Inspect).Empty())
 }
 
 // Restriction is how tightly a service's own safety mode is forced.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/pagescan"
 )
 
 // Decider answers for one request; [policy.Engine] is one.
@@ -59,6 +60,8 @@ type Config struct {
 	Inspection *Inspection // nil looks inside nothing
 	Watch      Watch       // nil hears no search
 
+	Phrases *pagescan.Set // what pages are read for; nil reads none
+
 	Limits  Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -79,6 +82,7 @@ type Limits struct {
 	Dial        time.Duration // to connect to an origin, all addresses together
 	OriginReply time.Duration // until an origin's reply headers are there
 	IdleStream  time.Duration // a body or tunnel on which nothing moves
+	ScanHold    time.Duration // the beginning of a page that is read is held so long at most
 	Recheck     time.Duration // how often open tunnels are decided anew (Y34)
 	Drain       time.Duration // what is under way may take so long when stopping
 }
@@ -104,6 +108,7 @@ func (l *Limits) fill() {
 	period(&l.Dial, 10*time.Second)
 	period(&l.OriginReply, 30*time.Second)
 	period(&l.IdleStream, 5*time.Minute)
+	period(&l.ScanHold, 2*time.Second)
 	period(&l.Recheck, 2*time.Second)
 	period(&l.Drain, 5*time.Second)
 }

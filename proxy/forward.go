@@ -23,6 +23,7 @@ type exchange struct {
 	writer  *promptWriter
 	target  target       // what was asked for
 	broken  bool         // the origin's body ended in an error
+	read    bool         // the reply is a page that is read as it passes
 	body    *patientBody // what the client sends on, nil if nothing
 }
 
@@ -118,6 +119,9 @@ func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 	}
 	outgoing(r, &t, &x.outcome.ruling)
 	s.rewrite(r, &t, &x.outcome.ruling)
+	if s.phrases != nil && !x.outcome.ruling.Scan.Empty() {
+		readable(r.Header)
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		// An origin may answer while the body is on its way; without this net/http
 		// would take the rest of the body from under the transport.
@@ -144,6 +148,10 @@ func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
 	}
 	if err != nil {
 		return s.failed(r, &x.outcome, err)
+	}
+	x.outcome.told(resp)
+	if s.scans(&x.outcome, r, resp) {
+		s.readBeginning(x, resp)
 	}
 	if !s.answered(x, resp) {
 		resp.Body.Close()
@@ -215,6 +223,9 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
 		b.exchange.broken = true
+	}
+	if !b.exchange.read {
+		b.server.metrics.unread.Add(float64(n))
 	}
 	return n, err
 }

@@ -30,7 +30,7 @@ type school struct {
 }
 
 var (
-	year5 = &policy.Profile{Name: "ks2", Band: policy.KS2}
+	year5 = &policy.Profile{Name: "ks2", Band: policy.KS2, Scan: 100}
 	adult = &policy.Profile{Name: "staff", Band: policy.Staff}
 )
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/pagescan"
 )
 
 // Findings are words for what was odd about a request; a record never holds
@@ -102,6 +103,9 @@ func (s *Server) describe(t *target, o *outcome, status int) {
 			o.event.Port = t.port
 		}
 	}
+	if o.ruling.Reason == policy.ReasonContent {
+		o.event.Theme = o.ruling.Category.String()
+	}
 	s.hear(t, o) // last: a search for help empties the event of its person
 	o.open = true
 	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
@@ -148,6 +152,10 @@ func (s *Server) decide(t *target) policy.Ruling {
 	}
 	if t.refused != policy.ReasonNotReady {
 		return refuse(r, t.refused)
+	}
+	if r.Scan.Has(policy.VPNProxy) && s.phrases != nil && pagescan.ProxyPath(t.Path) {
+		t.finding = findingContent
+		return r.Found(policy.VPNProxy)
 	}
 	// A pupil has no business with bare addresses (Y15): one is reached only if
 	// a list, an exception or the intranet's ranges hold it.

@@ -24,6 +24,8 @@ type metrics struct {
 	revoked             prometheus.Counter
 	inside              *prometheus.CounterVec
 	badCertificates     *prometheus.CounterVec
+	pages               *prometheus.CounterVec
+	read, unread        prometheus.Counter // bytes of replies
 	panics              prometheus.Counter
 	recordErrors        prometheus.Counter
 
@@ -62,16 +64,22 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		revoked:             counter("revoked_tunnels_total", "Open tunnels closed as their verdict changed."),
 		inside:              counters("inspected_tunnels_total", "Tunnels looked into, by protocol, and handshakes that failed.", "outcome"),
 		badCertificates:     counters("bad_certificates_total", "Origins whose certificates were refused, by reason.", "reason"),
+		pages:               counters("read_pages_total", "Pages read for their content as they passed, by outcome; part is read up to a bound.", "outcome"),
 		panics:              counter("panics_total", "Requests and tunnels ended by a fault of ours."),
 		recordErrors:        counter("record_errors_total", "Requests refused as their event could not be recorded."),
 	}
 	m.lookUp()
+	replies := counters("reply_bytes_total", "Bytes of replies whose requests were seen, by whether they were read for their content.", "read")
+	m.read, m.unread = replies.WithLabelValues("yes"), replies.WithLabelValues("no")
+	for _, outcome := range []string{"passed", "part", "blocked", "broken_off", "bomb", "unreadable", "busy"} {
+		m.pages.WithLabelValues(outcome)
+	}
 	if r == nil {
 		return m, nil
 	}
 	var err error
 	for _, c := range []prometheus.Collector{m.requests, m.decisions, m.conns, m.tunnels, m.bytes, m.dialErrors,
-		m.refusedConns, m.hellos, m.refusedDestinations, m.unreadable, m.revoked, m.inside, m.badCertificates, m.panics, m.recordErrors} {
+		m.refusedConns, m.hellos, m.refusedDestinations, m.unreadable, m.revoked, m.inside, m.badCertificates, m.pages, replies, m.panics, m.recordErrors} {
 		err = errors.Join(err, r.Register(c))
 	}
 	return m, err

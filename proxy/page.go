@@ -56,7 +56,7 @@ func send(w http.ResponseWriter, resp *http.Response) error {
 // was allowed: the reference is the request's own event.
 func (s *Server) failed(r *http.Request, o *outcome, err error) *http.Response {
 	if finding, status := distrust(err); finding != "" {
-		s.tell(o, policy.ReasonProtocol, finding, status)
+		s.tell(o, refuse(o.ruling, policy.ReasonProtocol), finding, status)
 		return s.page(r, o)
 	}
 	o.event.Status = errorStatus(err)
@@ -77,16 +77,19 @@ func distrust(err error) (finding string, status int) {
 	return "", 0
 }
 
-// tell records that what was allowed is refused after all: in the request's own
-// event while that is open, else in one more. The reference on the page leads IT to
-// the reason.
-func (s *Server) tell(o *outcome, why policy.Reason, finding string, status int) {
-	o.ruling = refuse(o.ruling, why)
+// tell records that what was allowed is refused after all, by another ruling: in the
+// request's own event while that is open, else in one more. The reference on the page
+// leads IT to the reason.
+func (s *Server) tell(o *outcome, r policy.Ruling, finding string, status int) {
+	o.ruling = r
 	if !o.open {
 		o.event.ID, o.event.Time, o.open = 0, now(), true
 	}
 	e := &o.event
-	e.Verdict, e.Reason, e.Category, e.Rule = policy.Block, why, policy.Uncategorised, ""
-	e.Finding, e.Status = finding, status
+	e.Verdict, e.Reason, e.Category, e.Rule = r.Verdict, r.Reason, r.Category, r.Rule.String()
+	e.Severity, e.Finding, e.Status = max(e.Severity, r.Severity), finding, status
+	if r.Reason == policy.ReasonContent && e.Theme == "" {
+		e.Theme = r.Category.String()
+	}
 	s.seal(o)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/elazarl/goproxy"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/pagescan"
 )
 
 // Server is the HTTP(S) door. It is made by New and serves while Run runs.
@@ -39,7 +40,9 @@ type Server struct {
 	found                   found
 	inside1                 *http1     // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
 	inspector               *inspector // nil looks inside nothing
-	watch                   Watch      // nil hears no search
+	phrases                 *pagescan.Set
+	reading                 atomic.Int64 // pages being read
+	watch                   Watch        // nil hears no search
 	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
@@ -103,7 +106,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
-		inspector: newInspector(cfg.Inspection), watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
+		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}

@@ -194,6 +194,13 @@ func (w *promptWriter) flushLate() {
 	}
 }
 
+// sent reports whether anything of an answer has been written.
+func (w *promptWriter) sent() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrote
+}
+
 // finish must be called before the handler returns: no flush comes after it.
 func (w *promptWriter) finish() {
 	w.mu.Lock()

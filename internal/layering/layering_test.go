@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
 		"containment",
-		"dnsfilter", "proxy", "proxy/inspect", "terms",
+		"dnsfilter", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
 	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "audit/index", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
