@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"schoolgate/internal/siphash"
 	"schoolgate/policy"
 )
 
@@ -111,7 +112,8 @@ func newSecretIndex(key, table []byte, depth int) secretIndex {
 	}
 }
 
-func (x *secretIndex) hash(s []byte) uint64 { return max(sipHash(x.key, s), 1) }
+// hash only finds candidates: HMAC confirms.
+func (x *secretIndex) hash(s []byte) uint64 { return max(siphash.Sum(x.key, s), 1) }
 
 // has reports whether s may be on a list: false is certain.
 func (x *secretIndex) has(s []byte) bool {

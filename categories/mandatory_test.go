@@ -173,15 +173,3 @@ func TestLoadOrCreateKey(t *testing.T) {
 		t.Error("LoadOrCreateKey of a torn file = nil, want an error: a new key would lose the lists")
 	}
 }
-
-// The vector of the SipHash paper, appendix A.
-func TestSipHash(t *testing.T) {
-	var in []byte
-	for i := range byte(15) {
-		in = append(in, i)
-	}
-	key := [2]uint64{0x0706050403020100, 0x0f0e0d0c0b0a0908}
-	if got := sipHash(key, in); got != 0xa129ca6149be45e5 {
-		t.Errorf("sipHash = %#x, want 0xa129ca6149be45e5", got)
-	}
-}

@@ -30,6 +30,9 @@ const questionPointer = 0xC000 | headerLen
 // begin starts the answer to q in b; the header is filled in by finish.
 func (m *message) begin(b []byte, q *query) {
 	*m = message{b: append(b[:0], make([]byte, headerLen)...)}
+	if q.empty {
+		return
+	}
 	m.b = append(m.b, q.name...)
 	m.b = binary.BigEndian.AppendUint16(m.b, q.qtype)
 	m.b = binary.BigEndian.AppendUint16(m.b, q.qclass)
@@ -125,7 +128,9 @@ func (m *message) finish(q *query, limit int) []byte {
 	m.opt(q)
 	binary.BigEndian.PutUint16(m.b, q.id)
 	binary.BigEndian.PutUint16(m.b[2:], flags|uint16(m.rcode&0xF))
-	binary.BigEndian.PutUint16(m.b[4:], 1)
+	if !q.empty {
+		m.b[5] = 1
+	}
 	binary.BigEndian.PutUint16(m.b[6:], m.an)
 	binary.BigEndian.PutUint16(m.b[8:], m.ns)
 	binary.BigEndian.PutUint16(m.b[10:], m.ar)
@@ -137,6 +142,9 @@ func (m *message) optLen(q *query) int {
 		return 0
 	}
 	n := 11
+	if q.cookie != nil {
+		n += 4 + len(q.cookieBack)
+	}
 	for _, e := range m.edes[:m.numEDE] {
 		n += 6 + len(e.text)
 	}
@@ -156,6 +164,11 @@ func (m *message) opt(q *query) {
 	}
 	m.b = append(m.b, byte(m.rcode>>4), 0, do, 0)
 	m.b = binary.BigEndian.AppendUint16(m.b, uint16(m.optLen(q)-11))
+	if q.cookie != nil {
+		m.b = binary.BigEndian.AppendUint16(m.b, dns.EDNS0COOKIE)
+		m.b = binary.BigEndian.AppendUint16(m.b, uint16(len(q.cookieBack)))
+		m.b = append(m.b, q.cookieBack[:]...)
+	}
 	for _, e := range m.edes[:m.numEDE] {
 		m.b = binary.BigEndian.AppendUint16(m.b, dns.EDNS0EDE)
 		m.b = binary.BigEndian.AppendUint16(m.b, uint16(2+len(e.text)))

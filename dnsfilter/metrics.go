@@ -17,7 +17,7 @@ type metrics struct {
 	// Counters of one question are looked up once and kept: no map on the way.
 	verdicts [3]prometheus.Counter
 	types    [numTypeClasses]prometheus.Counter
-	rcodes   [17]prometheus.Counter
+	rcodes   [dns.RcodeBadCookie + 1]prometheus.Counter // nil where we never answer so
 	latency  *durations
 
 	dropped *prometheus.CounterVec
@@ -87,6 +87,9 @@ func newMetrics(reg prometheus.Registerer, open, waiting func() float64) *metric
 	}
 	rcodes := vec("rcodes_total", "Answers by response code.", "rcode")
 	for i := range m.rcodes {
+		if i > dns.RcodeBadVers && i < dns.RcodeBadCookie {
+			continue // of signed messages
+		}
 		label, ok := dns.RcodeToString[i]
 		switch {
 		case i == dns.RcodeBadVers:
@@ -100,7 +103,7 @@ func newMetrics(reg prometheus.Registerer, open, waiting func() float64) *metric
 }
 
 func (m *metrics) rcode(rcode int) {
-	if rcode < len(m.rcodes) {
+	if rcode < len(m.rcodes) && m.rcodes[rcode] != nil {
 		m.rcodes[rcode].Inc()
 	}
 }
@@ -129,7 +132,7 @@ func (m *metrics) answered(now time.Time, jobs ...*job) {
 
 func addAll(counters []prometheus.Counter, by []int) {
 	for i, n := range by {
-		if n > 0 {
+		if n > 0 && counters[i] != nil {
 			counters[i].Add(float64(n))
 		}
 	}

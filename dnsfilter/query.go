@@ -35,6 +35,10 @@ type query struct {
 	do      bool
 	size    int // of the largest answer the client takes over UDP
 
+	cookie     []byte // as it came, of a client that sent one
+	cookieBack [clientCookie + serverCookie]byte
+	empty      bool // no question: the client asks for a cookie and nothing else
+
 	lower [256]byte // name in lower case
 }
 
@@ -49,6 +53,7 @@ type reading uint8
 const (
 	readQuery   reading = iota // a question to decide
 	readIgnore                 // not a query at all: no answer, or two boxes could talk for ever
+	readCookie                 // no question, but a cookie
 	readFormErr                // a query that cannot be read
 	readNotImp                 // an operation nobody needs
 	readRefused                // an operation that a school's resolver does not do
@@ -58,6 +63,7 @@ const (
 // each byte once, follows no pointer and allocates nothing.
 func (q *query) read(pkt []byte) reading {
 	q.edns, q.do, q.version, q.size, q.name = false, false, 0, minUDPSize, nil
+	q.cookie, q.empty = nil, false
 	if len(pkt) < headerLen {
 		return readIgnore
 	}
@@ -74,6 +80,9 @@ func (q *query) read(pkt []byte) reading {
 	}
 	qd, an := binary.BigEndian.Uint16(pkt[4:]), binary.BigEndian.Uint16(pkt[6:])
 	ns, ar := binary.BigEndian.Uint16(pkt[8:]), binary.BigEndian.Uint16(pkt[10:])
+	if qd == 0 && an == 0 && ns == 0 && ar == 1 {
+		return q.readEmpty(pkt)
+	}
 	if qd != 1 || an != 0 || ns > 1 || ar > 2 {
 		return readFormErr
 	}
@@ -96,6 +105,16 @@ func (q *query) read(pkt []byte) reading {
 		return readFormErr
 	}
 	return readQuery
+}
+
+// readEmpty reads a query that asks for nothing but a cookie (RFC 7873 5.4).
+func (q *query) readEmpty(pkt []byte) reading {
+	at, ok := q.readAdditional(pkt, headerLen)
+	if !ok || at != len(pkt) || q.cookie == nil {
+		return readFormErr
+	}
+	q.empty = true
+	return readCookie
 }
 
 // readQuestion gives the offset behind the question.
@@ -164,13 +183,13 @@ func (q *query) readAdditional(pkt []byte, at int) (int, bool) {
 	q.size = min(max(int(binary.BigEndian.Uint16(pkt[at+2:])), minUDPSize), maxUDPSize)
 	q.version = pkt[at+5]
 	q.do = pkt[at+6]&0x80 != 0
-	return end, optionsFit(pkt[at+10 : end])
+	return end, q.readOptions(pkt[at+10 : end])
 }
 
-// optionsFit checks the form of the options. None of them changes our answer:
-// unknown ones are passed over (RFC 6891 6.1.2), and a cookie is not returned,
-// which tells the client that there is no cookie here (RFC 7873 5.3).
-func optionsFit(options []byte) bool {
+// readOptions checks the form of the options and takes note of a cookie, the first
+// if there are several. Others do not change our answer: unknown ones are passed
+// over (RFC 6891 6.1.2).
+func (q *query) readOptions(options []byte) bool {
 	for len(options) > 0 {
 		if len(options) < 4 {
 			return false
@@ -178,6 +197,11 @@ func optionsFit(options []byte) bool {
 		n := 4 + int(binary.BigEndian.Uint16(options[2:]))
 		if n > len(options) {
 			return false
+		}
+		if binary.BigEndian.Uint16(options) == dns.EDNS0COOKIE && q.cookie == nil {
+			if q.cookie = options[4:n]; n-4 != clientCookie && (n-4 < minCookie || n-4 > maxCookie) {
+				return false // RFC 7873 5.2.2
+			}
 		}
 		options = options[n:]
 	}

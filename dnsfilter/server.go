@@ -33,6 +33,7 @@ type Server struct {
 
 	batchSink batchSink // the sink, if it takes batches
 	guests    *guests
+	cookies   cookies
 	clients   networks
 	strays    *rate.Limiter // answers to outsiders
 
@@ -245,12 +246,17 @@ func (s *Server) begin(j *job) (o outcome) {
 		}
 		return s.bare(j, dns.RcodeRefused)
 	}
-	if j.q.version != 0 {
-		j.msg.begin(j.buf, &j.q)
-		j.msg.rcode = dns.RcodeBadVers
-		j.buf = j.msg.finish(&j.q, j.limit())
-		s.metrics.rcode(dns.RcodeBadVers)
-		return reply
+	good := false
+	if j.q.cookie != nil {
+		j.q.cookieBack, good = s.cookies.answer(j.q.cookie, j.from, j.start)
+	}
+	switch {
+	case j.q.version != 0:
+		return s.empty(j, dns.RcodeBadVers)
+	case j.came == readCookie && !good && len(j.q.cookie) > clientCookie:
+		return s.empty(j, dns.RcodeBadCookie)
+	case j.came == readCookie:
+		return s.empty(j, dns.RcodeSuccess)
 	}
 	s.decide(j)
 	if j.ruling.Severity > 0 && !j.stream { // its event goes to the disk first: not in front of others
@@ -283,6 +289,15 @@ func (s *Server) outsider(j *job) outcome {
 		return drop
 	}
 	return s.bare(j, dns.RcodeRefused)
+}
+
+// empty answers with the code and an OPT record and nothing else.
+func (s *Server) empty(j *job, rcode int) outcome {
+	j.msg.begin(j.buf, &j.q)
+	j.msg.rcode = rcode
+	j.buf = j.msg.finish(&j.q, j.limit())
+	s.metrics.rcode(rcode)
+	return reply
 }
 
 func (s *Server) bare(j *job, rcode int) outcome {

@@ -1,14 +1,15 @@
-package categories
+// Package siphash is SipHash-2-4 (Aumasson, Bernstein): a short keyed hash of short
+// inputs that nobody without the key can foresee.
+package siphash
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
 
-// sipHash is SipHash-2-4 (Aumasson, Bernstein) of s under a secret key. It is
-// only the pre-filter of the mandatory lists: what it finds, HMAC confirms.
-func sipHash(key [2]uint64, s []byte) uint64 {
-	v := sipState{
+// Sum is the hash of s under a secret key.
+func Sum(key [2]uint64, s []byte) uint64 {
+	v := state{
 		key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
 		key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573,
 	}
@@ -28,16 +29,16 @@ func sipHash(key [2]uint64, s []byte) uint64 {
 	return v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-type sipState [4]uint64
+type state [4]uint64
 
-func (v *sipState) word(m uint64) {
+func (v *state) word(m uint64) {
 	v[3] ^= m
 	v.round()
 	v.round()
 	v[0] ^= m
 }
 
-func (v *sipState) round() {
+func (v *state) round() {
 	v[0] += v[1]
 	v[1] = bits.RotateLeft64(v[1], 13) ^ v[0]
 	v[0] = bits.RotateLeft64(v[0], 32)
