@@ -78,8 +78,12 @@ func (l *loader) safeHosts() (safe []policy.SafeHost) {
 	return safe
 }
 
-// expand spreads a pattern such as www.google.* over Google's domains.
+// expand spreads a pattern such as www.google.* over Google's domains, and the
+// engine at duckduckgo.com over its short name (REQUIREMENTS 4.1).
 func expand(pattern string, google []string) []string {
+	if pattern == "duckduckgo.com" {
+		return []string{pattern, "duck.com", "www.duck.com"}
+	}
 	prefix, ok := strings.CutSuffix(pattern, "google.*")
 	if !ok {
 		return []string{pattern}

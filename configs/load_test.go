@@ -214,6 +214,7 @@ func TestSafeSearchIsNeverSwapped(t *testing.T) { // 4.1, 4.2, S14
 		{"google.co.uk", "forcesafesearch.google.com", "forcesafesearch.google.com", false},
 		{"www.bing.com", "strict.bing.com", "strict.bing.com", false},
 		{"duckduckgo.com", "safe.duckduckgo.com", "safe.duckduckgo.com", false},
+		{"www.duck.com", "safe.duckduckgo.com", "safe.duckduckgo.com", false},
 		{"search.brave.com", "forcesafe.search.brave.com", "forcesafe.search.brave.com", false},
 		{"www.youtube.com", "restrict.youtube.com", "restrictmoderate.youtube.com", true},
 		{"m.youtube.com", "restrict.youtube.com", "restrictmoderate.youtube.com", true},
