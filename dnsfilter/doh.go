@@ -32,7 +32,7 @@ type doh struct {
 // newDoH serves on a bound listener. Work goes on under ctx of serve.
 func (s *Server) newDoH(l net.Listener) *doh {
 	mux := http.NewServeMux()
-	mux.HandleFunc(dohPath, s.serveDoH)
+	mux.Handle(dohPath, s.DoH())
 	return &doh{listener: &dohListener{l, s}, server: &http.Server{
 		Handler: mux, TLSConfig: tlsConfig(s.cfg.TLS, "h2", "http/1.1"),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: 2 * readTimeout, WriteTimeout: 2 * writeTimeout, IdleTimeout: 3 * idleTimeout,
@@ -42,6 +42,11 @@ func (s *Server) newDoH(l net.Listener) *doh {
 		ErrorLog:       slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug), // what clients do wrong is no news
 	}}
 }
+
+// DoH is the door for a web server that has pages of its own as well, such as the
+// console's, to serve under /dns-query. Who is not served here is refused there;
+// how many connections there may be is for that server to say.
+func (s *Server) DoH() http.Handler { return http.HandlerFunc(s.serveDoH) }
 
 // serve answers until ctx is done and gives what is under way a moment to end.
 func (d *doh) serve(ctx, work context.Context) {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -143,5 +145,44 @@ func TestDoHConnections(t *testing.T) {
 	_ = r.Body.Close()
 	if n := d.conns.count(); n > 3 {
 		t.Errorf("%v connections of one client are open, want at most 3", n)
+	}
+}
+
+// Another web server can carry the door at its own port, beside its own pages: the
+// same answers and events, and a stranger is as refused.
+func TestDoHBesideOtherPages(t *testing.T) {
+	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling)}, func(c *Config) {
+		c.Clients = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	}, "open.example. 300 IN A 203.0.113.1")
+	mux := http.NewServeMux()
+	mux.Handle(dohPath, d.DoH())
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page for staff") })
+	server := httptest.NewTLSServer(mux)
+	t.Cleanup(server.Close)
+	for _, tc := range []struct{ from, name, want string }{
+		{"127.0.0.1", "open.example", "NOERROR | A 203.0.113.1"},
+		{"127.0.0.1", "casino.example", "NOERROR | A 192.0.2.80"},
+		{"127.0.0.2", "open.example", "REFUSED"},
+	} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.DialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tc.from)}}).DialContext
+		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		r, err := client.Post(server.URL+dohPath, dohType, bytes.NewReader(packed(t, tc.name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		var m dns.Msg
+		if err == nil {
+			err = m.Unpack(body)
+		}
+		if err != nil || said(&m) != tc.want {
+			t.Errorf("%s from %s = %s, %v; want %s", tc.name, tc.from, said(&m), err, tc.want)
+		}
+		transport.CloseIdleConnections()
+	}
+	if r, err := server.Client().Get(server.URL); err != nil || r.StatusCode != http.StatusOK {
+		t.Errorf("the other pages: %v, %v", r, err)
 	}
 }
