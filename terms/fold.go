@@ -246,10 +246,26 @@ func (f *folder) repair(sc *scratch, dst, token []byte) []byte {
 	if word, ok := f.unstretched(sc, token); ok {
 		return append(dst, word...)
 	}
+	if word, ok := f.plural(sc, token); ok {
+		return append(dst, word...)
+	}
 	if word, ok := f.slipped(sc, token); ok {
 		return append(dst, word...)
 	}
 	return f.unglue(sc, dst, token)
+}
+
+// plural reads a z at the end for the s or the nothing of the word: "gunz".
+func (f *folder) plural(sc *scratch, token []byte) (string, bool) {
+	if token[len(token)-1] != 'z' {
+		return "", false
+	}
+	sc.trial = append(append(sc.trial[:0], token[:len(token)-1]...), 's')
+	if word, ok := f.words[string(sc.trial)]; ok {
+		return word, true
+	}
+	word, ok := f.words[string(sc.trial[:len(sc.trial)-1])]
+	return word, ok
 }
 
 // unstretched reads a letter written three times or more as the once or twice of
