@@ -174,7 +174,7 @@ func (c *compiler) exceptions() {
 
 // terms adds the phrases of a block.
 func (c *compiler) terms(r *ruleSource) {
-	shared := &rule{with: c.contextOf(r.with), unless: c.contextOf(r.unless)}
+	shared := &rule{with: c.contextOf(r.with), and: c.contextOf(r.and), unless: c.contextOf(r.unless)}
 	seen := map[string]bool{}
 	for _, s := range r.say {
 		if len(c.set.terms) >= maxTerms {

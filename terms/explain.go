@@ -55,6 +55,8 @@ func (s *Set) finding(sc *scratch, h hit, bands Bands) Finding {
 		f.Why = "it is not for this age band"
 	case len(t.rule.with) > 0 && sc.hears(t.rule.with) < 0:
 		f.Why = "it needs one of " + s.contextNames(t.rule.with)
+	case len(t.rule.and) > 0 && sc.hears(t.rule.and) < 0:
+		f.Why = "it needs one of " + s.contextNames(t.rule.and)
 	default:
 		if id := sc.hears(t.rule.unless); id >= 0 {
 			f.Why = "the search is also about " + s.contextNames([]int32{id})

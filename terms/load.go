@@ -114,12 +114,13 @@ type neverSource struct {
 }
 
 type ruleSource struct {
-	theme        Theme
-	language     string
-	severity     uint8
-	bands        Bands
-	say          []said
-	with, unless []said
+	theme     Theme
+	language  string
+	severity  uint8
+	bands     Bands
+	say       []said
+	with, and []said
+	unless    []said
 }
 
 func newLoader() *loader { return &loader{} }
@@ -231,7 +232,7 @@ func (l *loader) readWords(fields map[string]node) {
 // readRule reads a block of phrases that share severity, bands and context.
 func (l *loader) readRule(n node, theme Theme, language string) {
 	r := &ruleSource{theme: theme, language: language, bands: PupilBands}
-	fields := n.fields("terms", "theme", "severity", "bands", "with", "unless", "say")
+	fields := n.fields("terms", "theme", "severity", "bands", "with", "and", "unless", "say")
 	if f, ok := fields["theme"]; ok {
 		r.theme = f.theme()
 	} else if theme == NoTheme {
@@ -258,6 +259,9 @@ func (l *loader) readRule(n node, theme Theme, language string) {
 	}
 	if f, ok := fields["with"]; ok {
 		r.with = f.phrases("with")
+	}
+	if f, ok := fields["and"]; ok {
+		r.and = f.phrases("and")
 	}
 	if f, ok := fields["unless"]; ok {
 		r.unless = f.phrases("unless")

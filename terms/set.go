@@ -72,6 +72,7 @@ type never struct {
 // rule is what the phrases of one block of a pack share.
 type rule struct {
 	with   []int32 // one of these contexts must be in the search, if there are any
+	and    []int32 // and one of these
 	unless []int32 // none of these may be
 }
 
@@ -202,7 +203,7 @@ func (s *Set) cancelled(sc *scratch, h hit) *never {
 }
 
 func (s *Set) inContext(sc *scratch, r *rule) bool {
-	return (len(r.with) == 0 || sc.hears(r.with) >= 0) && sc.hears(r.unless) < 0
+	return (len(r.with) == 0 || sc.hears(r.with) >= 0) && (len(r.and) == 0 || sc.hears(r.and) >= 0) && sc.hears(r.unless) < 0
 }
 
 // hears gives the first of some contexts that is in the search, -1 for none.
