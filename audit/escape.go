@@ -32,6 +32,9 @@ func escaped(s string) string {
 	return b.String()
 }
 
+// Printable is a text of a record fit for one line of a terminal.
+func Printable(s string) string { return escaped(s) }
+
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '\\' {

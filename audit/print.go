@@ -79,11 +79,18 @@ func where(e *policy.Event) string {
 	if e.Door == policy.DoorStaff {
 		return strings.TrimSpace(e.Act + " " + e.Subject)
 	}
+	if e.Words != "" {
+		return e.Host + " “" + e.Words + "”"
+	}
 	return e.Host + e.Path
 }
 
-// what is the category, or in brackets why something was refused without one.
+// what is the theme of a search or the category, or in brackets why something was
+// refused without one.
 func what(e *policy.Event) string {
+	if e.Theme != "" {
+		return e.Theme
+	}
 	if e.Category == policy.Uncategorised && e.Verdict != policy.Allow {
 		return "(" + e.Reason.String() + ")"
 	}

@@ -33,7 +33,7 @@ func defaultBox() Box {
 		Metrics: Metrics{Listen: addrPorts("127.0.0.1:9300")},
 		Lists:   Lists{HoldAt: 1},
 		Mail:    Mail{TLS: StartTLS, Timeout: 30 * time.Second},
-		Audit:   Audit{Durability: Normal, SegmentSize: 64 << 20},
+		Audit:   Audit{Durability: Normal, SegmentSize: 64 << 20, Reasons: ReasonsAsked},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
@@ -76,6 +76,7 @@ func (l *loader) readBox(v value) Box {
 		"audit": func(v value) {
 			v.fields(map[string]func(value){
 				"durability":   one(&b.Audit.Durability, choice("durability", Normal, StrictlySync)),
+				"reasons":      one(&b.Audit.Reasons, choice("choice", ReasonsAsked, ReasonsRequired)),
 				"segment_size": one(&b.Audit.SegmentSize, size(1<<20, 1<<30)),
 			})
 		},

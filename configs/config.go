@@ -99,7 +99,17 @@ type Console struct {
 type Audit struct {
 	Durability  Durability
 	SegmentSize int64 // bytes after which a new segment is begun
+	Reasons     Reasons
 }
+
+// Reasons is whether a look at records that name people needs a reason.
+type Reasons string
+
+// A terminal asks for a reason, always.
+const (
+	ReasonsAsked    Reasons = "asked"    // elsewhere, as in a script, it may be left out
+	ReasonsRequired Reasons = "required" // nothing is shown without one
+)
 
 // Durability is when an unflagged record must be on the disk. A flagged one is
 // there before its answer leaves, always.

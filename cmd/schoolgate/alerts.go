@@ -38,6 +38,7 @@ func (c *readerFlags) desk(s *session, by string) (*appliance.AlertDesk, *time.L
 
 type alertsListCmd struct {
 	readerFlags
+	reader
 	Open bool `help:"Only those that are not closed."`
 }
 
@@ -46,6 +47,15 @@ func (c *alertsListCmd) Run(s *session) error {
 	desk, zone, err := c.desk(s, "")
 	if err != nil {
 		return err
+	}
+	if len(desk.Listing.Alerts) > 0 {
+		cfg, err := c.load(s)
+		if err != nil {
+			return err
+		}
+		if _, err := c.look(s, cfg, actAlerts, "as "+c.As); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)

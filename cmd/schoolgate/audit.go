@@ -9,6 +9,7 @@ import (
 
 	"schoolgate/appliance"
 	"schoolgate/audit"
+	"schoolgate/configs"
 	"schoolgate/policy"
 )
 
@@ -17,6 +18,7 @@ type auditCmd struct {
 	Verify auditVerifyCmd `cmd:"" help:"Check that nothing was altered, removed, reordered or torn."`
 	Export auditExportCmd `cmd:"" help:"Write events for a spreadsheet or a program."`
 
+	Reads   auditReadsCmd   `cmd:"" help:"List who looked at records that name people, and why."`
 	Reindex auditReindexCmd `cmd:"" help:"Make the index that searches use anew from the journal."`
 }
 
@@ -46,20 +48,20 @@ type auditQuery struct {
 }
 
 // journal is the folder asked for and the query, checked.
-func (c *auditQuery) journal(s *session) (audit.Dir, audit.Query, *time.Location, error) {
+func (c *auditQuery) journal(s *session) (*configs.Config, audit.Dir, audit.Query, *time.Location, error) {
 	cfg, err := c.load(s)
 	if err != nil {
-		return audit.Dir{}, audit.Query{}, nil, err
+		return nil, audit.Dir{}, audit.Query{}, nil, err
 	}
 	dir, loc := appliance.Journal(cfg), cfg.School.Policy.Timetable.Location
 	if c.Dir != "" {
 		dir = audit.Dir{Path: c.Dir}
 	}
 	if _, err := os.Stat(dir.Path); err != nil {
-		return dir, audit.Query{}, loc, fmt.Errorf("no journal: %w (has the appliance run with this data directory?)", err)
+		return cfg, dir, audit.Query{}, loc, fmt.Errorf("no journal: %w (has the appliance run with this data directory?)", err)
 	}
 	q, err := c.query(loc)
-	return dir, q, loc, err
+	return cfg, dir, q, loc, err
 }
 
 func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
@@ -117,6 +119,7 @@ func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
 
 type auditSearchCmd struct {
 	auditQuery
+	reader
 	Newest bool `help:"The newest first."`
 	Width  int  `help:"Columns of the terminal." default:"160" env:"COLUMNS"`
 }
@@ -124,8 +127,11 @@ type auditSearchCmd struct {
 // Run prints the events asked for. Stretches that cannot be read are told at
 // the end and make the command fail.
 func (c *auditSearchCmd) Run(s *session) error {
-	dir, q, loc, err := c.journal(s)
+	cfg, dir, q, loc, err := c.journal(s)
 	if err != nil {
+		return err
+	}
+	if err := c.lookAt(s, &c.reader, cfg, dir, actSearch, &q); err != nil {
 		return err
 	}
 	q.Newest = c.Newest
@@ -160,19 +166,22 @@ func (c *auditSearchCmd) Run(s *session) error {
 
 type auditExportCmd struct {
 	auditQuery
+	reader
 	Format string `help:"${enum}." enum:"csv,json" default:"csv"`
 	IDs    bool   `name:"ids" help:"Only the event ids, one a line."`
 }
 
 // Run writes the events asked for to standard output.
 func (c *auditExportCmd) Run(s *session) error {
-	dir, q, _, err := c.journal(s)
+	cfg, dir, q, _, err := c.journal(s)
 	if err != nil {
 		return err
 	}
 	format := audit.Format(c.Format)
 	if c.IDs {
-		format = audit.IDs
+		format = audit.IDs // numbers name nobody
+	} else if err := c.lookAt(s, &c.reader, cfg, dir, actExport, &q); err != nil {
+		return err
 	}
 	_, err = dir.Export(s.ctx, s.stdout, format, q)
 	return err
