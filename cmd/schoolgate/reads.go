@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"schoolgate/alerts"
 	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
@@ -122,7 +123,7 @@ const (
 	actAlerts  = "alerts.list"
 )
 
-var looks = map[string]bool{actSearch: true, actExport: true, actSubject: true, actAlerts: true}
+var looks = map[string]bool{actSearch: true, actExport: true, actSubject: true, actAlerts: true, alerts.ActShow: true}
 
 type auditReadsCmd struct {
 	configFlag
