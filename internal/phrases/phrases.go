@@ -1,6 +1,8 @@
 // Package phrases finds every one of many phrases in a text in one pass.
 package phrases
 
+import "slices"
+
 // Automaton is an Aho-Corasick automaton made into a dense table: one step a
 // symbol, whatever the number of patterns. Bytes that no pattern tells apart share
 // a class, which is what keeps the table small. It may be used by many at once.
@@ -39,6 +41,10 @@ func New(patterns []string) (a *Automaton, ok bool) {
 			}
 		}
 	}
+	states := min(countStates(patterns), maxStates+1)
+	// In one piece: grown step by step it would be copied many times over.
+	a.next = make([]uint32, 0, states*int(a.classes))
+	a.ends, a.also = make([]int32, 0, states), make([]int32, 0, states)
 	a.addState()
 	for id, p := range patterns {
 		state := uint32(0)
@@ -56,6 +62,25 @@ func New(patterns []string) (a *Automaton, ok bool) {
 	}
 	a.finish()
 	return a, true
+}
+
+// countStates is how many states the patterns need, or a few more: one for each
+// symbol that a pattern does not share with the one before it in order.
+func countStates(patterns []string) int {
+	states, before := 1, ""
+	for _, p := range slices.Sorted(slices.Values(patterns)) {
+		shared := 0
+		for shared < min(len(p), len(before)) && p[shared] == before[shared] {
+			shared++
+		}
+		for i := shared; i < len(p); i++ {
+			if states++; p[i] >= 128 {
+				states++
+			}
+		}
+		before = p
+	}
+	return states
 }
 
 // enter gives a symbol its class when it is first met.

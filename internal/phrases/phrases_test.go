@@ -52,3 +52,16 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// The table is made in one piece: what is counted beforehand is enough.
+func TestCountStates(t *testing.T) {
+	for _, patterns := range [][]string{{"a"}, {"he", "she", "his", "hers"}, {"żal", "żaba", "жаба"}, {"abc", "abd", "ab", "b"}} {
+		a, ok := New(patterns)
+		if !ok {
+			t.Fatal(patterns)
+		}
+		if n := countStates(patterns); n < len(a.ends) || n > 2*len(a.ends) {
+			t.Errorf("%q: %d states counted, %d made", patterns, n, len(a.ends))
+		}
+	}
+}
