@@ -18,6 +18,7 @@ type auditCmd struct {
 	Verify auditVerifyCmd `cmd:"" help:"Check that nothing was altered, removed, reordered or torn."`
 	Export auditExportCmd `cmd:"" help:"Write events for a spreadsheet or a program."`
 
+	Subject auditSubjectCmd `cmd:"" help:"Copy what is held on one person or device, for them to have."`
 	Reads   auditReadsCmd   `cmd:"" help:"List who looked at records that name people, and why."`
 	Reindex auditReindexCmd `cmd:"" help:"Make the index that searches use anew from the journal."`
 }
