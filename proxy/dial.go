@@ -161,11 +161,11 @@ func (s *Server) dial(ctx context.Context, r route) (net.Conn, error) {
 }
 
 func (s *Server) dialAddr(ctx context.Context, a netip.Addr, port uint16) (net.Conn, error) {
-	d := net.Dialer{ControlContext: s.control, KeepAliveConfig: keepAlive}
+	// Without keep-alive, which is four system calls: an origin on which nothing moves
+	// is given up after a time, there or not.
+	d := net.Dialer{ControlContext: s.control, KeepAlive: -1}
 	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(a, port).String())
 }
-
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 20 * time.Second, Count: 4}
 
 // control is the last look at an address, on the socket itself: whatever led
 // here, the inside is not dialled.

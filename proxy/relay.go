@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -54,10 +55,13 @@ func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 	p := newPipe(dst, src)
 	idle := tn.server.limits.IdleStream
 	seen := tn.moved.Load()
+	var by time.Time // the deadline in force
 	for {
-		limit := now().Add(idle)
-		if src.SetReadDeadline(limit) != nil || dst.SetWriteDeadline(limit.Add(idle)) != nil {
-			return false
+		if limit := now().Add(idle); !near(by, limit, idle) {
+			by = limit
+			if src.SetReadDeadline(limit) != nil || dst.SetWriteDeadline(limit.Add(idle)) != nil {
+				return false
+			}
 		}
 		n, err := p.some()
 		if n > 0 {
@@ -73,7 +77,7 @@ func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 			if total == seen {
 				return false
 			}
-			seen = total
+			seen, by = total, time.Time{}
 		default:
 			return false
 		}

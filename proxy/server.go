@@ -139,7 +139,8 @@ func New(cfg Config) (*Server, error) {
 }
 
 func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
-	if l.Listener, err = net.Listen("tcp", addr); err != nil {
+	config := net.ListenConfig{KeepAlive: -1, Control: keepAlive} // set once: what is accepted inherits it
+	if l.Listener, err = config.Listen(context.Background(), "tcp", addr); err != nil {
 		return err
 	}
 	d := door{listener: l}

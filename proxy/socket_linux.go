@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"syscall"
 
@@ -30,6 +31,21 @@ func socketOf(c net.Conn) syscall.RawConn {
 			return nil
 		}
 	}
+}
+
+// keepAlive has the kernel find clients that are no longer there (half-open
+// sockets): a minute of silence, then four questions 20 seconds apart.
+func keepAlive(_, _ string, c syscall.RawConn) error {
+	var err error
+	set := func(fd uintptr) {
+		for _, o := range [][3]int{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 20}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+		} {
+			err = errors.Join(err, unix.SetsockoptInt(int(fd), o[0], o[1], o[2]))
+		}
+	}
+	return errors.Join(c.Control(set), err)
 }
 
 // quiet reports whether an idle connection is open and nothing came on it.
