@@ -2,10 +2,7 @@ package dnsfilter
 
 import (
 	"context"
-	"errors"
-	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"time"
 	"unsafe"
@@ -19,6 +16,8 @@ import (
 // batchSize is how many packets one system call takes or sends at most. A quiet
 // socket gives one at a time, so nobody waits for a batch to fill.
 const batchSize = 64
+
+const receivePause = 10 * time.Millisecond // after an error, which should not be
 
 // batchSink is a [policy.Sink] that takes the events of a batch in one go.
 type batchSink interface {
@@ -45,8 +44,6 @@ type batch struct {
 	stage *upstream.Stage // queries of this batch to upstreams
 
 	received int
-	err      error
-	receive  func(fd uintptr) bool
 }
 
 // header is the kernel's struct mmsghdr.
@@ -67,7 +64,6 @@ func (s *Server) newBatch(p *port) *batch {
 	for i := range b.jobs {
 		b.fill(i, s.getJob())
 	}
-	b.receive, b.out.transmit = b.recvmmsg, b.out.sendmmsg
 	return b
 }
 
@@ -81,28 +77,25 @@ func (b *batch) fill(i int, j *job) {
 	h.Name = (*byte)(unsafe.Pointer(&j.sockaddr))
 	h.Iov = &b.inV[i]
 	h.SetIovlen(1)
-	h.Control = &j.control[0]
+	if b.port.any {
+		h.Control = &j.control[0]
+	}
 	b.rearm(i)
 }
 
 // rearm undoes what the kernel wrote into a header.
 func (b *batch) rearm(i int) {
 	b.in[i].Namelen = unix.SizeofSockaddrInet6
-	b.in[i].SetControllen(controlLen)
+	if b.port.any {
+		b.in[i].SetControllen(controlLen)
+	}
 	b.in[i].Flags = 0
 }
 
-func (b *batch) recvmmsg(fd uintptr) bool {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
-	b.received, b.err = int(n), nil
-	switch errno {
-	case 0:
-		return true
-	case unix.EAGAIN:
-		return false // wait until there is something
-	}
-	b.received, b.err = 0, errno
-	return true
+// receive waits for packets; false if reading has been stopped.
+func (b *batch) receive() (more bool, err error) {
+	b.received, err = b.port.receive(b.in[:])
+	return b.received > 0 || err != nil, err
 }
 
 // servePackets answers what comes in at one socket until reading is stopped.
@@ -110,14 +103,13 @@ func (s *Server) servePackets(ctx context.Context, p *port) {
 	b := s.newBatch(p)
 	b.stage = s.resolver.NewStage()
 	for {
-		if err := p.raw.Read(b.receive); err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
-				s.cfg.Log.Error("socket is read no more", "err", err)
-			}
+		more, err := b.receive()
+		switch {
+		case !more:
 			return
-		}
-		if b.err != nil {
-			s.cfg.Log.Warn("packets not read", "err", b.err)
+		case err != nil: // the kernel is short of memory, at worst
+			s.cfg.Log.Warn("packets not read", "err", err)
+			time.Sleep(receivePause)
 			continue
 		}
 		s.answerBatch(ctx, b)

@@ -86,7 +86,7 @@ type Config struct {
 
 const (
 	maxBlockedTTL = time.Minute
-	rememberNames = 1 << 16 // in their read form
+	rememberNames = 1 << 17 // in their read form
 	givenBytes    = 8 << 20
 )
 

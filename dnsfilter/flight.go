@@ -122,7 +122,9 @@ func (s *Server) deliver(j *job) {
 		j.send(j)
 		return
 	}
-	s.sendPacket(j.port, j)
+	l := s.landings.Get().(*landing)
+	s.sendAll(j.port, []*job{j}, &l.out)
+	s.landings.Put(l)
 	s.putJob(j)
 }
 
@@ -214,27 +216,10 @@ func (s *Server) recordAll(jobs []*job, b *books) {
 	s.metrics.answered(time.Now(), jobs...)
 }
 
-// outgoing sends a batch of answers with one call. One goroutine at a time owns it.
+// outgoing is what a batch of answers is sent with. One goroutine at a time owns it.
 type outgoing struct {
-	headers      [batchSize]header
-	vectors      [batchSize]unix.Iovec
-	sent, toSend int
-	err          error
-	transmit     func(fd uintptr) bool
-}
-
-func (o *outgoing) sendmmsg(fd uintptr) bool {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.headers[o.sent])), uintptr(o.toSend-o.sent), unix.MSG_DONTWAIT, 0, 0)
-	o.err = nil
-	switch errno {
-	case 0:
-		o.sent += int(n)
-		return true
-	case unix.EAGAIN:
-		return false
-	}
-	o.err = errno
-	return true
+	headers [batchSize]header
+	vectors [batchSize]unix.Iovec
 }
 
 // sendAll sends the answers. One that the kernel refuses is passed over: its
@@ -254,20 +239,11 @@ func (s *Server) sendAll(p *port, jobs []*job, o *outgoing) {
 			h.SetControllen(len(j.control))
 		}
 	}
-	o.sent, o.toSend = 0, len(jobs)
-	for o.sent < o.toSend {
-		if err := p.raw.Write(o.transmit); err != nil {
-			return // closed: there is no way to answer any more
-		}
-		if o.err != nil {
-			s.metrics.dropped.WithLabelValues("send").Inc()
-			o.sent++
-		}
+	if refused := p.send(o.headers[:len(jobs)]); refused > 0 {
+		s.metrics.dropped.WithLabelValues("send").Add(float64(refused))
 	}
 }
 
 func (s *Server) makeLanding() any {
-	l := &landing{s: s, jobs: make([]*job, 0, batchSize)}
-	l.out.transmit = l.out.sendmmsg
-	return l
+	return &landing{s: s, jobs: make([]*job, 0, batchSize)}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -61,10 +62,9 @@ func benchServer(b *testing.B, dir string, listed int) *Server {
 	if err != nil {
 		b.Fatal(err)
 	}
+	var serving sync.WaitGroup
+	origin.serve(&serving, serveOrigin)
 	b.Cleanup(origin.close)
-	for _, port := range origin.ports {
-		go serveOrigin(port)
-	}
 	path := os.Getenv("SCHOOLGATE_BENCH_STORE")
 	if path == "" {
 		path = buildStore(b, dir, listed)

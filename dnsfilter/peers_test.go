@@ -43,7 +43,9 @@ func TestPeers(t *testing.T) {
 	dir := t.TempDir()
 	startOrigin(t)
 	store := buildStore(t, dir, listed)
-	peers := []peer{ours(store), dnsdist(t, dir, listed, "dnsdist", 25302, ""), dnsdist(t, dir, listed, "dnsdist+recvmmsg", 25304, "setUDPMultipleMessagesVectorSize(64)\n")}
+	bare := peer{name: "bare", port: 25305, argv: []string{os.Args[0], "-test.run=^TestOriginForPeers$", "-test.timeout=0"},
+		env: []string{"SCHOOLGATE_BENCH_ORIGIN=127.0.0.1:25305"}}
+	peers := []peer{ours(store), bare, dnsdist(t, dir, listed, "dnsdist", 25302, ""), dnsdist(t, dir, listed, "dnsdist+recvmmsg", 25304, "setUDPMultipleMessagesVectorSize(64)\n")}
 	if listed <= 1_000_000 { // it needs 2 GB for more
 		peers = append(peers, unbound(t, dir, listed))
 	}
@@ -435,7 +437,7 @@ func buildStore(t testing.TB, dir string, listed int) string {
 func startOrigin(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command("taskset", "-c", lastCore(), os.Args[0], "-test.run=^TestOriginForPeers$", "-test.timeout=0")
-	cmd.Env = append(os.Environ(), "SCHOOLGATE_BENCH_ORIGIN=1", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "SCHOOLGATE_BENCH_ORIGIN="+originAddr, "GOMAXPROCS=1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -448,10 +450,11 @@ func startOrigin(t *testing.T) {
 
 // TestOriginForPeers is that resolver.
 func TestOriginForPeers(t *testing.T) {
-	if os.Getenv("SCHOOLGATE_BENCH_ORIGIN") == "" {
+	addr := os.Getenv("SCHOOLGATE_BENCH_ORIGIN")
+	if addr == "" {
 		t.Skip("SKIPPED: the child of TestPeers")
 	}
-	p, err := listenPackets(originAddr)
+	p, err := listenPackets(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +467,10 @@ func serveOrigin(port *port) {
 	s := &Server{}
 	s.jobs.New = func() any { return newJob() }
 	b := s.newBatch(port)
-	for port.raw.Read(b.receive) == nil {
+	for {
+		if more, err := b.receive(); !more || err != nil {
+			return
+		}
 		b.answers = b.answers[:0]
 		for i := range b.received {
 			j := b.jobs[i]

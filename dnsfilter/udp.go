@@ -7,8 +7,9 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ const (
 	// receiveBuffer holds a flood until it has been looked at and dropped, so that
 	// it does not push out what others ask. The usual one is full in a millisecond.
 	receiveBuffer = 8 << 20
+
+	sendTimeout = 1 // second that an answer waits for a network that takes nothing
 )
 
 // packets is one address bound for UDP, with a socket for each core.
@@ -28,11 +31,17 @@ type packets struct {
 	ports []*port
 }
 
-// port is one of the sockets.
+// port is one of the sockets. It is none of the net package's: whose poller hears
+// of each packet sent as well as of each received, which costs as much as deciding
+// it. A thread waits in the kernel instead.
 type port struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
-	any  bool // bound to every address of the box: the answer must leave from the one that was asked
+	fd      uintptr
+	any     bool // bound to every address of the box: the answer must leave from the one that was asked
+	stopped atomic.Bool
+	readers sync.WaitGroup
+
+	mu     sync.RWMutex // held while something is sent, so that fd is still ours
+	closed bool
 }
 
 func listenPackets(addr string) (*packets, error) {
@@ -46,31 +55,54 @@ func listenPackets(addr string) (*packets, error) {
 		}
 		p.addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 		addr = p.addr.String() // the others share what the first one got
-		port := &port{conn: conn.(*net.UDPConn), any: p.addr.Addr().IsUnspecified()}
-		p.ports = append(p.ports, port)
-		if port.raw, err = port.conn.SyscallConn(); err != nil {
+		fd, err := takeSocket(conn.(*net.UDPConn))
+		if err != nil {
 			p.close()
 			return nil, err
 		}
+		p.ports = append(p.ports, &port{fd: uintptr(fd), any: p.addr.Addr().IsUnspecified()})
 	}
 	return p, nil
 }
 
-// setOptions lets the sockets share the port and tell the address each packet was
-// sent to. The kernel gives every client to one of the sockets.
-func setOptions(network, _ string, c syscall.RawConn) error {
-	var err error
+// takeSocket takes a socket away from the net package.
+func takeSocket(conn *net.UDPConn) (fd int, err error) {
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if cerr := raw.Control(func(theirs uintptr) {
+		if fd, err = unix.FcntlInt(theirs, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = unix.SetNonblock(fd, false)
+		}
+	}); cerr != nil {
+		return 0, cerr
+	}
+	return fd, err
+}
+
+// setOptions lets the sockets share the port and, where they are bound to every
+// address, tell the one each packet was sent to. The kernel gives every client to
+// one of the sockets.
+func setOptions(network, address string, c syscall.RawConn) error {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	every := addr.Addr().IsUnspecified()
 	if cerr := c.Control(func(fd uintptr) {
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		err = unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: sendTimeout})
+		if err == nil && unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // as much as we may
 		}
 		if err == nil {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 		}
-		if err == nil && network == "udp6" {
+		if err == nil && every && network == "udp6" {
 			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
 		}
-		if err == nil && network == "udp4" {
+		if err == nil && every && network == "udp4" {
 			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 		}
 	}); cerr != nil {
@@ -81,31 +113,81 @@ func setOptions(network, _ string, c syscall.RawConn) error {
 
 func (p *packets) serve(owner *sync.WaitGroup, loop func(*port)) {
 	for _, port := range p.ports {
-		owner.Go(func() { loop(port) })
+		port.readers.Add(1)
+		owner.Go(func() {
+			defer port.readers.Done()
+			loop(port)
+		})
 	}
 }
 
 // stop ends the reading; what is under way still leaves by the sockets.
 func (p *packets) stop() {
 	for _, port := range p.ports {
-		_ = port.conn.SetReadDeadline(time.Unix(1, 0))
+		port.stop()
 	}
+}
+
+func (p *port) stop() {
+	if p.stopped.Swap(true) {
+		return
+	}
+	// It wakes the reader, although the kernel complains that nobody is connected.
+	_ = unix.Shutdown(int(p.fd), unix.SHUT_RD)
 }
 
 func (p *packets) close() {
 	for _, port := range p.ports {
-		_ = port.conn.Close()
+		port.close()
 	}
 }
 
-// sendPacket sends the answer to a packet that had to wait.
-func (s *Server) sendPacket(p *port, j *job) {
-	control := j.control
-	if !p.any {
-		control = nil
+func (p *port) close() {
+	p.stop()
+	p.readers.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		_ = unix.Close(int(p.fd)) // nothing is lost with it
 	}
-	if _, _, err := p.conn.WriteMsgUDPAddrPort(j.buf, control, j.peer); err != nil {
-		// The client is gone, or the way to it: it asks again.
-		s.metrics.dropped.WithLabelValues("send").Inc()
+}
+
+// receive waits for packets and takes as many as there are, or none if reading has
+// been stopped.
+func (p *port) receive(headers []header) (n int, err error) {
+	for !p.stopped.Load() {
+		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, p.fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_WAITFORONE, 0, 0)
+		switch {
+		case errno == unix.EINTR, errno == unix.EAGAIN:
+		case errno != 0:
+			return 0, os.NewSyscallError("recvmmsg", errno)
+		case p.stopped.Load() && headers[0].length == 0: // woken by nothing
+			return 0, nil
+		default:
+			return int(got), nil
+		}
 	}
+	return 0, nil
+}
+
+// send sends packets and gives how many of them the kernel refused.
+func (p *port) send(headers []header) (refused int) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return len(headers)
+	}
+	for len(headers) > 0 {
+		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, p.fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), 0, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0: // the client of the first one is gone, or the way to it: it asks again
+			refused++
+			sent = 1
+		}
+		headers = headers[sent:]
+	}
+	return refused
 }
