@@ -15,7 +15,9 @@ import (
 // does not count, nor a slash at the end; a listed page without a query is meant
 // with any; and one with a query is meant wherever the same parameters are asked
 // for, in any order and among any others (4.9). A segment is meant with any
-// parameters behind a semicolon, which servers put there and read past.
+// parameters behind a semicolon, which servers put there and read past. And a page
+// is meant with whatever lies below it: many servers answer /page.php/x with
+// /page.php.
 
 // paramSize is how much is kept of the keyed hash of a parameter, in bytes.
 const paramSize = 8
@@ -45,12 +47,12 @@ func (b *secretBuilder) addPage(name, path string, c policy.Category) (fresh boo
 	page, query := pageForm(path)
 	bare := strings.TrimRight(page, "/")
 	kind := kindPage
+	b.depth = max(b.depth, strings.Count(bare, "/"))
 	switch {
 	case strings.Trim(query, "&;") != "":
 		return b.addQuery(name, bare, query, c)
 	case page != bare:
 		kind = kindTree
-		b.depth = max(b.depth, strings.Count(bare, "/"))
 	}
 	id := string(keyed(b.key, kind, name, bare))
 	b.filter[b.sip.hash([]byte(kind+name+bare))] = true
@@ -118,18 +120,24 @@ func withoutParams(page string) string {
 	return pathpkg.Clean(strings.Join(segments, "/"))
 }
 
-// mandatoryForm asks for the page, for each of the trees it lies in, and for the
-// page with its parameters.
+// mandatoryForm asks for the page and for each of the pages and trees it lies
+// below, with its parameters and without. The root of a site is a page of its own:
+// what lies below that is another.
 func (s *Store) mandatoryForm(host, page, query string) (c policy.Category) {
 	bare := strings.TrimRight(page, "/")
-	c = s.secretPage(kindPage, host, bare)
+	c = gravest(s.secretPage(kindPage, host, bare), s.secretQuery(host, bare, query)) // a store of before knows no depth of pages
 	for depth, i := 0, 0; depth <= s.secret.depth && i <= len(bare); i++ {
-		if i == len(bare) || bare[i] == '/' {
-			c = gravest(c, s.secretPage(kindTree, host, bare[:i]))
-			depth++
+		if i < len(bare) && bare[i] != '/' {
+			continue
 		}
+		c = gravest(c, s.secretPage(kindTree, host, bare[:i]))
+		if i > 0 && i < len(bare) {
+			c = gravest(c, s.secretPage(kindPage, host, bare[:i]))
+			c = gravest(c, s.secretQuery(host, bare[:i], query))
+		}
+		depth++
 	}
-	return gravest(c, s.secretQuery(host, bare, query))
+	return c
 }
 
 func (s *Store) secretPage(kind, host, page string) policy.Category {
