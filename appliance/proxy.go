@@ -2,9 +2,11 @@ package appliance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"schoolgate/blockpage"
+	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/dnsfilter"
 	"schoolgate/policy"
@@ -26,7 +29,7 @@ const authorityDir = "ca"
 func (a *Appliance) openProxy(context.Context) (err error) {
 	c := a.box().Proxy
 	cfg := proxy.Config{
-		Listen: texts(c.Listen), PageListen: texts(c.PageListen),
+		Listen: texts(c.Listen), TLSListen: texts(c.TLSListen), PageListen: texts(c.PageListen),
 		Transparent: proxy.Transparent{HTTP: texts(c.Transparent.HTTP), TLS: texts(c.Transparent.TLS)},
 		Decider:     &a.engine, Sink: a.journal, Resolver: a.dns, Pages: pages{&a.config},
 		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations, School: a.box().Gateway.Ranges(),
@@ -40,6 +43,12 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		return fmt.Errorf("terms: %w", err)
 	}
 	cfg.Names, cfg.Watch = a.dns, a.watch
+	if cfg.TLS, err = a.proxyTLS(); err != nil {
+		return fmt.Errorf("proxy.tls_listen: %w", err)
+	}
+	if cfg.SignIn, err = clients.NewSignIn(filepath.Join(a.box().Data, clients.PeopleFile), a.log, a.registry); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
 	if cfg.Phrases, err = pagescan.Shipped(); err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
@@ -49,6 +58,40 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	}
 	a.onClose(closeOnce(a.proxy))
 	return nil
+}
+
+// proxyTLS is the certificate of the proxy inside TLS: the configured one, or one of
+// the school's authority for the name of the box.
+func (a *Appliance) proxyTLS() (*tls.Config, error) {
+	c := a.box().Proxy
+	if len(c.TLSListen) == 0 {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if c.Certificate != "" {
+		pair := &keyPair{certificate: c.Certificate, key: c.Key, log: a.log}
+		config.GetCertificate = pair.get
+		return config, pair.load(time.Now())
+	}
+	all, err := a.authorities()
+	if err != nil {
+		return nil, fmt.Errorf("no certificate is configured, and the school's authority cannot make one: %w", err)
+	}
+	leaves, err := inspect.NewLeaves(all)
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		name := c.Name
+		if name.IsZero() {
+			addr, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String())
+			if err != nil {
+				return nil, err
+			}
+			if name, err = policy.ParseHost(addr.Addr().Unmap().WithZone("").String()); err != nil {
+				return nil, err
+			}
+		}
+		return leaves.Get(name, time.Now())
+	}
+	return config, err
 }
 
 // inspection is what looking into HTTPS takes; nil where it is off. Without an

@@ -18,6 +18,8 @@ func whyChild(v *View) string {
 		return "Your school has closed this page for everyone."
 	case policy.ReasonUnsigned:
 		return "Your internet agreement has not been handed in yet."
+	case policy.ReasonSignIn:
+		return "Please sign in first. Ask your teacher how."
 	case policy.ReasonDestination, policy.ReasonProtocol, policy.ReasonBadHost:
 		return "School computers cannot open this kind of address."
 	case policy.ReasonCategory:
@@ -53,6 +55,8 @@ func whyAdult(v *View) string {
 		return "The school has closed this site for everyone while an incident is looked into."
 	case policy.ReasonUnsigned:
 		return "There is no signed acceptable-use policy on record for this login."
+	case policy.ReasonSignIn:
+		return "On this device people sign in before they use the web, and nobody has."
 	case policy.ReasonContent:
 		return "The page was read as it passed, and its words or programs are of this category. That can be a mistake: the site itself is open."
 	case policy.ReasonDestination:
@@ -71,6 +75,8 @@ func troubleAdult(v *View) (heading, why string) {
 	switch v.Status {
 	case http.StatusMisdirectedRequest:
 		return "The address does not fit the connection", "The request named another site than the one its connection was opened for."
+	case http.StatusProxyAuthRequired:
+		return "Please sign in", whyAdult(v)
 	case http.StatusBadGateway:
 		if v.Finding == "certificate" {
 			return "The site could not prove who it is", "Its certificate is out of date, made for another site, or not from an authority that browsers trust. Nothing was sent to it."

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"schoolgate/policy"
 )
 
 // defaultBox is what a schoolgate.yaml that says nothing gets; README.md and the
@@ -109,6 +111,10 @@ func readFeeds(v value, l *Lists) {
 func readProxy(v value, p *Proxy) {
 	v.fields(map[string]func(value){
 		"listen":             many(&p.Listen, listener),
+		"tls_listen":         many(&p.TLSListen, listener),
+		"name":               one(&p.Name, policy.ParseHost),
+		"certificate":        one(&p.Certificate, fileName),
+		"key":                one(&p.Key, fileName),
 		"page_listen":        many(&p.PageListen, listener),
 		"connect_ports":      many(&p.ConnectPorts, portNumber),
 		"http_ports":         many(&p.HTTPPorts, portNumber),
@@ -165,6 +171,9 @@ func (l *loader) checkBox(v value, b *Box) {
 	if len(b.DNS.Listen)+len(b.Proxy.Listen) == 0 {
 		v.problem("no door: dns.listen and proxy.listen are both empty, so nothing would be filtered")
 	}
+	if (b.Proxy.Certificate == "") != (b.Proxy.Key == "") {
+		v.problem("proxy: certificate and key belong together: write both or neither")
+	}
 	l.checkDNS(v, &b.DNS)
 }
 
@@ -182,6 +191,7 @@ func (b *Box) complete(f folder) {
 		b.Lists.Feeds = f.place(b.Lists.Feeds)
 	}
 	b.DNS.Certificate, b.DNS.Key = f.place(b.DNS.Certificate), f.place(b.DNS.Key)
+	b.Proxy.Certificate, b.Proxy.Key = f.place(b.Proxy.Certificate), f.place(b.Proxy.Key)
 	for i, name := range b.Gateway.DoHAddresses {
 		b.Gateway.DoHAddresses[i] = f.place(name)
 	}

@@ -38,6 +38,9 @@ type Box struct {
 // Proxy is the HTTP(S) door.
 type Proxy struct {
 	Listen            []netip.AddrPort
+	TLSListen         []netip.AddrPort // the same inside TLS, where people may sign in
+	Name              policy.Host      // by which devices know the box; the zero Host is its address
+	Certificate, Key  string           // for it; "" is one of the school's own authority
 	PageListen        []netip.AddrPort // where the block page is served to those the DNS sent to the sinkhole
 	AllowDestinations []netip.Prefix   // private ranges that may be reached all the same
 	ConnectPorts      []uint16         // for HTTPS

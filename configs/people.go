@@ -115,3 +115,15 @@ func (r *schoolReader) add(v value, key, what string, m Member) {
 	r.claims[key] = v.pos()
 	r.members = append(r.members, m)
 }
+
+// signIn reads whether people sign in at the proxy.
+func signIn(s string) (policy.SignIn, error) {
+	word, err := choice("choice", "no", "false", "allowed", "required")(s)
+	switch word {
+	case "allowed":
+		return policy.SignInAllowed, err
+	case "required":
+		return policy.SignInRequired, err
+	}
+	return policy.NoSignIn, err
+}

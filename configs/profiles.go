@@ -54,6 +54,7 @@ func (r *schoolReader) readProfile(name string, v value) policy.Profile {
 			hasWatch = true
 			r.readWatch(&p, v)
 		},
+		"sign_in":     one(&p.SignIn, signIn),
 		"scan":        func(v value) { readScan(&p, v) },
 		"safe_search": one(&p.SafeSearch, restriction),
 		"youtube":     one(&p.YouTube, restriction),

@@ -44,7 +44,25 @@ type Client struct {
 	Addr   netip.Addr // unmapped: an IPv4 client is never written ::ffff:a.b.c.d
 	Device string     // name in the device register, "" if it is not in it
 	Group  string     // name of a group in the policy, "" if unknown
+	Person string     // who signed in at the proxy, where the profile lets people; "" for nobody
 
 	Quarantined bool // cut off while an incident is open (R29)
 	Unsigned    bool // no signed acceptable-use policy on record (R64)
 }
+
+// Login is a person who proved at a door who they are, and the group of that person.
+// A door that has not checked it gives none.
+type Login struct {
+	Person, Group string
+}
+
+// SignIn says whether people sign in at the proxy on devices of a profile, and get
+// the profile of their own group by it.
+type SignIn uint8
+
+// The ways; in the zero one a login changes nothing.
+const (
+	NoSignIn       SignIn = iota
+	SignInAllowed         // who signs in gets their own profile, who does not the device's
+	SignInRequired        // the web opens to nobody else
+)

@@ -157,6 +157,8 @@ func (p *Policy) cutOff(q *question, d *Decision) bool {
 		d.Verdict, d.Reason = Block, ReasonQuarantine
 	case q.client.Unsigned:
 		d.Verdict, d.Reason = Block, ReasonUnsigned
+	case q.profile.SignIn == SignInRequired && q.client.Person == "" && q.Door.web():
+		d.Verdict, d.Reason, d.Rule = Block, ReasonSignIn, q.profile.Rule
 	default:
 		return false
 	}

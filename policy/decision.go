@@ -59,6 +59,7 @@ const (
 	ReasonNeverBlock                  // help-line, captive-portal check, update host
 	ReasonQuarantine                  // the device is cut off
 	ReasonUnsigned                    // no signed acceptable-use policy
+	ReasonSignIn                      // nobody has signed in, and somebody must
 	ReasonEmergency                   // closed at once for everyone, while an incident is looked into
 	ReasonPass                        // a live pass
 	ReasonException                   // the school's own exception
@@ -75,7 +76,7 @@ const (
 
 var reasonNames = [...]string{
 	ReasonNotReady: "not_ready", ReasonBadHost: "bad_host", ReasonMandatory: "mandatory",
-	ReasonNeverBlock: "never_block", ReasonQuarantine: "quarantine", ReasonUnsigned: "unsigned",
+	ReasonNeverBlock: "never_block", ReasonQuarantine: "quarantine", ReasonUnsigned: "unsigned", ReasonSignIn: "sign_in",
 	ReasonEmergency: "emergency", ReasonPass: "pass", ReasonException: "exception", ReasonApproved: "approved",
 	ReasonNotApproved: "not_approved", ReasonCategory: "category", ReasonExcept: "except",
 	ReasonUncategorised: "uncategorised", ReasonDefault: "default",

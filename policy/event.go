@@ -110,7 +110,7 @@ func (r Ruling) Event(q Request) Event {
 func (r Ruling) EventOf(q Request, client, rule string) Event {
 	e := Event{
 		Time: q.Time, Door: q.Door,
-		Client: client, Device: r.Client.Device, Group: r.Client.Group,
+		Client: client, Device: r.Client.Device, Group: r.Client.Group, Person: r.Client.Person,
 		Profile: r.ProfileName(), Pupil: r.Band().Pupil(),
 		Verdict: r.Verdict, Reason: r.Reason, Category: r.Category, Rule: rule,
 		Severity: r.Severity, PolicyVersion: r.PolicyVersion, StoreVersion: r.StoreVersion,
@@ -122,7 +122,7 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 		return e
 	}
 	if r.Shielded { // a help-line: that it was used is counted, by whom and which is not kept
-		e.Client, e.Device, e.Group, e.Profile, e.Rule, e.Pupil = "", "", "", "", "", false
+		e.Client, e.Device, e.Group, e.Person, e.Profile, e.Rule, e.Pupil = "", "", "", "", "", "", false
 		return e
 	}
 	e.Host = q.Host.String()

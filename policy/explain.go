@@ -24,7 +24,7 @@ var order = [...]struct {
 }{
 	{[]Reason{ReasonMandatory}, "on no mandatory list"},
 	{[]Reason{ReasonNeverBlock}, "not in the never-block set"},
-	{[]Reason{ReasonQuarantine, ReasonUnsigned}, "neither in quarantine nor without a signed policy"},
+	{[]Reason{ReasonQuarantine, ReasonUnsigned, ReasonSignIn}, "neither in quarantine nor without a signed policy"},
 	{[]Reason{ReasonEmergency}, "not closed in an emergency"},
 	{[]Reason{ReasonPass}, "no live pass speaks of it"},
 	{[]Reason{ReasonException}, "no exception of the school speaks of it"},
@@ -77,6 +77,8 @@ func (q *question) said(d *Decision) string {
 		return fmt.Sprintf("block: the device %q is in quarantine", q.client.Device)
 	case ReasonUnsigned:
 		return "block: no signed acceptable-use policy on record"
+	case ReasonSignIn:
+		return fmt.Sprintf("block: %s asks people to sign in, and nobody has", q.profile.Name)
 	case ReasonEmergency:
 		return "block: closed for everyone in an emergency"
 	case ReasonPass:

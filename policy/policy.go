@@ -51,6 +51,8 @@ type Profile struct {
 	Scan     int
 	ScanRule Pos
 
+	SignIn SignIn // whether people may or must say who they are
+
 	SafeSearch Restriction // forced on search engines
 	YouTube    Restriction // Restricted Mode
 

@@ -33,6 +33,9 @@ func (d Door) String() string {
 	return ""
 }
 
+// web reports whether people browse through the door, and can be asked who they are.
+func (d Door) web() bool { return d >= DoorHTTP && d <= DoorInspect }
+
 // MarshalText and UnmarshalText make doors readable in records.
 func (d Door) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
@@ -54,7 +57,8 @@ type Request struct {
 	Host   Host
 	Path   string // path and query, canonical; "" where the door sees only the host
 	Time   time.Time
-	Memo   *Memo // of Host, from a door that keeps one; nil for none
+	Login  *Login // who signed in at the door; nil for nobody
+	Memo   *Memo  // of Host, from a door that keeps one; nil for none
 }
 
 // Facts is what the lists say of a host or URL.
@@ -187,6 +191,10 @@ func (s *Snapshot) ready() bool {
 func (s *Snapshot) ask(q Request) question {
 	client := s.Clients.Identify(q.Client.Unmap())
 	group, profile := s.Policy.place(client.Group)
+	if q.Login != nil && profile != nil && profile.SignIn != NoSignIn {
+		client.Person, client.Group = q.Login.Person, q.Login.Group
+		group, profile = s.Policy.place(client.Group)
+	}
 	k := s.known(&q)
 	return question{
 		Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile, closed: s.Closed,

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -35,7 +36,13 @@ type Pages interface {
 
 // Config is what a Server needs. Decider, Sink, Resolver and Pages must be set.
 type Config struct {
-	Listen     []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128; may be empty
+	Listen []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128; may be empty
+	// TLSListen are addresses of the explicit proxy inside TLS (https proxies, in a
+	// PAC file), and TLS its certificate; where SignIn knows people, they are asked there.
+	TLSListen []string
+	TLS       *tls.Config
+	SignIn    SignIn // nil asks nobody
+
 	PageListen []string // addresses the DNS sinkhole points at; may be empty
 	// Transparent doors take what the gateway redirects to them.
 	Transparent Transparent
@@ -135,6 +142,8 @@ func (c *Config) check() error {
 		return errors.New("no resolver")
 	case c.Pages == nil:
 		return errors.New("no pages")
+	case len(c.TLSListen) > 0 && c.TLS == nil:
+		return errors.New("no certificate for the proxy inside TLS")
 	}
 	c.Limits.fill()
 	if c.original == nil {

@@ -16,6 +16,7 @@ func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.Connect
 	r := ctx.Req
 	x := exchangeOf(r)
 	t := s.connectTarget(r)
+	s.signedIn(r, &t)
 	x.outcome = s.judge(r.Context(), t)
 	tn := &tunnel{server: s, target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}
 	if !x.outcome.allowed() && tn.sight != paged {

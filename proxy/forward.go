@@ -108,6 +108,9 @@ func (s *Server) forward(x *exchange, r *http.Request) {
 // go to its origin.
 func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 	t := s.targetOf(r)
+	if resp := s.serveSignIn(x, r, &t); resp != nil {
+		return resp
+	}
 	s.peekSearch(r, &t, x.writer.control)
 	x.outcome = s.weigh(r.Context(), &t)
 	x.target = t

@@ -296,7 +296,7 @@ func (c *conn1) refuse(err error) {
 	case errors.Is(err, errVersion):
 		status = http.StatusHTTPVersionNotSupported
 	}
-	if p, ok := c.conn.(*peer); ok {
+	if p := peerUnder(c.conn); p != nil {
 		c.owner.server.unreadable(p)
 	}
 	var ne net.Error

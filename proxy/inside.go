@@ -219,7 +219,7 @@ func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel
 // the tunnel was decided for: 421 tells a browser to open another (Y19).
 func (s *Server) insideTarget(r *http.Request, tn *tunnel) target {
 	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r), port: tn.target.port, ports: s.tunnelPort}
-	t.Door = policy.DoorInspect
+	t.Door, t.Login = policy.DoorInspect, tn.target.Login
 	u, err := policy.ParseURL(r.RequestURI)
 	t.Host, t.Path = u.Host, u.Path
 	again, errAgain := policy.ParseHost(r.URL.Hostname())
@@ -250,6 +250,7 @@ func (s *Server) targetOf(r *http.Request) target {
 		t = s.insideTarget(r, tn)
 	} else {
 		t = s.plainTarget(r)
+		s.signedIn(r, &t)
 	}
 	if t.refused == policy.ReasonNotReady && asksDNS(r) {
 		t.refuse(policy.ReasonProtocol, findingDoH, http.StatusForbidden)

@@ -148,7 +148,7 @@ func (s *Server) look(t *target, o *outcome) sight {
 // the policy, at a place that would be carried.
 func (s *Server) showsPage(t *target, o *outcome) bool {
 	switch o.ruling.Reason {
-	case policy.ReasonNotReady, policy.ReasonBadHost, policy.ReasonProtocol, policy.ReasonDestination:
+	case policy.ReasonNotReady, policy.ReasonBadHost, policy.ReasonProtocol, policy.ReasonDestination, policy.ReasonSignIn:
 		return false
 	}
 	return o.ruling.Verdict != policy.Allow && o.event.ID != 0 && t.ports(t.port, false)

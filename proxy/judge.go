@@ -44,6 +44,7 @@ type target struct {
 	dst     netip.Addr // transparent: the address the client chose; recorded, never dialled
 	method  string
 	use     policy.Use
+	asks    bool                                // the client can be asked who it is
 	ports   func(port uint16, listed bool) bool // which ports are carried
 	refused policy.Reason                       // set where the door itself refuses...
 	finding string                              // ...and why
@@ -91,6 +92,9 @@ func (s *Server) weigh(ctx context.Context, t *target) outcome {
 func (s *Server) describe(t *target, o *outcome, status int) {
 	if o.ruling.Verdict != policy.Allow {
 		status = refusalStatus(o.ruling.Reason, t.status)
+		if o.ruling.Reason == policy.ReasonSignIn && t.asks {
+			status = http.StatusProxyAuthRequired
+		}
 	}
 	o.event = o.ruling.Event(t.Request)
 	o.event.Method, o.event.Status = t.method, status
@@ -143,6 +147,7 @@ const longUpload = 64 << 10
 // decide asks the policy, then the door's own rules. The policy is asked even
 // for what the door refuses, so that the record says what the host is.
 func (s *Server) decide(t *target) policy.Ruling {
+	s.stillSignedIn(t)
 	r := s.unsettled(t, s.decider.Decide(t.Request))
 	if r.Verdict == policy.Allow && !r.Shielded {
 		r = s.throughTo(t, r)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -56,6 +57,7 @@ type listener struct {
 	net.Listener
 	gate     *gate
 	kind     kind
+	tls      *tls.Config                           // of a secure one
 	original func(net.Conn) (netip.AddrPort, bool) // where a transparent connection was meant to go
 }
 
@@ -71,9 +73,12 @@ func (l *listener) Accept() (net.Conn, error) {
 			conn.Close()
 			continue
 		}
-		p := &peer{Conn: conn, addr: addr, gate: l.gate}
+		p := &peer{Conn: conn, addr: addr, gate: l.gate, secure: l.kind.secure}
 		if l.kind.usual != 0 {
 			p.dst = l.destination(conn)
+		}
+		if l.kind.secure {
+			return tls.Server(p, l.tls), nil // the handshake comes with the first read, within its time
 		}
 		return p, nil
 	}
@@ -83,10 +88,11 @@ func (l *listener) Accept() (net.Conn, error) {
 // client writes into a header changes who it is (T20).
 type peer struct {
 	net.Conn
-	addr netip.Addr
-	dst  netip.AddrPort // transparent doors: where it was meant to go
-	gate *gate
-	once sync.Once
+	addr   netip.Addr
+	dst    netip.AddrPort // transparent doors: where it was meant to go
+	gate   *gate
+	secure bool // TLS ends around it, so nobody else reads what is sent
+	once   sync.Once
 }
 
 // Close closes the connection and gives its place free, once.
@@ -121,10 +127,19 @@ func clientAddr(a net.Addr) netip.Addr {
 type peerKey struct{}
 
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if p, ok := c.(*peer); ok {
+	if p := peerUnder(c); p != nil {
 		return context.WithValue(ctx, peerKey{}, p)
 	}
 	return ctx
+}
+
+// peerUnder is the client's connection under what a server holds, nil for none.
+func peerUnder(c net.Conn) *peer {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	p, _ := c.(*peer)
+	return p
 }
 
 func peerOf(ctx context.Context) *peer {

@@ -26,6 +26,9 @@ func (s *Server) page(r *http.Request, o *outcome) *http.Response {
 		body = []byte("This page cannot be shown. Please ask your teacher.\n")
 	}
 	h.Set("Cache-Control", "no-store")
+	if o.event.Status == http.StatusProxyAuthRequired {
+		h.Set("Proxy-Authenticate", basic)
+	}
 	if o.event.ID != 0 {
 		h.Set(EventHeader, o.event.ID.String())
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,8 +42,10 @@ type Server struct {
 	inside1                 *http1     // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
 	inspector               *inspector // nil looks inside nothing
 	phrases                 *pagescan.Set
-	reading                 atomic.Int64 // pages being read
-	watch                   Watch        // nil hears no search
+	signIn                  SignIn                // nil asks nobody
+	nearby                  func(netip.Addr) bool // whether a client is the box itself: nobody listens between
+	reading                 atomic.Int64          // pages being read
+	watch                   Watch                 // nil hears no search
 	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
@@ -106,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
-		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
+		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
@@ -120,12 +123,13 @@ func New(cfg Config) (*Server, error) {
 		handler http.HandlerFunc
 	}{
 		{cfg.Listen, kind{}, s.ServeHTTP},
+		{cfg.TLSListen, kind{secure: true}, s.ServeHTTP},
 		{cfg.PageListen, kind{}, s.servePage},
 		{cfg.Transparent.HTTP, transparentHTTP, s.serveTransparent},
 		{cfg.Transparent.TLS, transparentTLS, nil},
 	} {
 		for _, addr := range d.addrs {
-			err = errors.Join(err, s.bind(addr, &listener{gate: s.gate, kind: d.kind, original: cfg.original}, d.handler))
+			err = errors.Join(err, s.bind(addr, &listener{gate: s.gate, kind: d.kind, tls: cfg.TLS, original: cfg.original}, d.handler))
 		}
 	}
 	if s.inspector != nil {
@@ -161,7 +165,7 @@ func (s *Server) lookForGone(before time.Time) {
 	s.inside1.look(before)
 }
 
-// Addrs are the addresses bound: those of Listen, of PageListen, of
+// Addrs are the addresses bound: those of Listen, of TLSListen, of PageListen, of
 // Transparent.HTTP and of Transparent.TLS, in this order.
 func (s *Server) Addrs() []net.Addr {
 	var list []net.Addr

@@ -28,8 +28,9 @@ type Names interface {
 
 // kind says what a listener carries; the zero kind is the explicit proxy.
 type kind struct {
-	tls   bool
-	usual uint16 // the port that a transparent door stands for; 0 is an explicit one
+	secure bool // TLS ends at the listener: an explicit proxy that passwords may be sent to
+	tls    bool
+	usual  uint16 // the port that a transparent door stands for; 0 is an explicit one
 }
 
 var (

@@ -169,7 +169,7 @@ func firewallConfig(s *session, box configs.Box) (firewall.Config, error) {
 		WAN: g.WAN, Management: g.ManagementPorts,
 		Doors: firewall.Doors{
 			DNS: outward(box.DNS.Listen), HTTP: outward(box.Proxy.Transparent.HTTP), TLS: outward(box.Proxy.Transparent.TLS),
-			Open: slices.Concat(outward(box.Proxy.Listen), outward(box.Proxy.PageListen), outward(box.DNS.DoTListen), outward(box.DNS.DoHListen)),
+			Open: slices.Concat(outward(box.Proxy.Listen), outward(box.Proxy.TLSListen), outward(box.Proxy.PageListen), outward(box.DNS.DoTListen), outward(box.DNS.DoHListen)),
 		},
 	}
 	for _, n := range g.Networks {

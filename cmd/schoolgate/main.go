@@ -35,6 +35,7 @@ type cli struct {
 	Audit    auditCmd    `cmd:"" help:"Search, verify and export the audit journal."`
 	Alerts   alertsCmd   `cmd:"" help:"Alerts to the safeguarding lead."`
 	CA       caCmd       `cmd:"" name:"ca" help:"The school's certificate authority, for looking into https."`
+	People   peopleCmd   `cmd:"" help:"Who may sign in at the proxy."`
 	Terms    termsCmd    `cmd:"" help:"The phrases that searches are listened to for."`
 	Diag     diagCmd     `cmd:"" help:"Show how the filter reads an input."`
 	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`

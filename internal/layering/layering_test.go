@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 		"dnsfilter", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "blocklists", "audit", "audit/index", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,
