@@ -33,6 +33,7 @@ type glass struct {
 	origin      *httptest.Server
 	port        string
 	school      *x509.CertPool // what a school device trusts
+	roots       *x509.CertPool // what the origin is believed by
 	authorities []*inspect.Authority
 }
 
@@ -43,6 +44,7 @@ func newGlass(t testing.TB, h http.HandlerFunc, change func(*Config)) *glass {
 	t.Helper()
 	g := &glass{origin: httptest.NewUnstartedServer(h), school: x509.NewCertPool()}
 	roots, cert := originAuthority(t, "open.test", "other.test", "safe.test")
+	g.roots = roots
 	g.origin.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	g.origin.EnableHTTP2 = true
 	g.origin.Config.ErrorLog = discard

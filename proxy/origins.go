@@ -207,6 +207,7 @@ type originConn struct {
 	by      time.Time        // the deadline in force
 	heard   bool             // the origin began to answer
 	headed  bool             // the head of its reply is whole
+	failed  error            // why reading ended: a parser may show half a line instead
 	used    time.Time
 }
 
@@ -224,6 +225,9 @@ func (r *originReader) Read(p []byte) (int, error) {
 	n, err := c.conn.Read(p)
 	if n > 0 {
 		c.heard = true
+	}
+	if err != nil && err != io.EOF {
+		c.failed = err
 	}
 	return n, err
 }
@@ -271,6 +275,8 @@ func (c *originConn) exchange(r *http.Request) (*http.Response, error) {
 	for range maxInterim {
 		resp, err := http.ReadResponse(c.in, r)
 		switch {
+		case err != nil && c.failed != nil:
+			return nil, c.failed
 		case err != nil:
 			return nil, err
 		case resp.StatusCode == http.StatusSwitchingProtocols, resp.StatusCode >= 200:
