@@ -60,6 +60,7 @@ func (a *Appliance) controlHandler() http.Handler {
 	mux.HandleFunc("POST /record", a.recordAct)
 	mux.HandleFunc("POST /contain", a.contain)
 	mux.HandleFunc("POST /reindex", a.reindex)
+	mux.HandleFunc("POST /held", a.serveHeld)
 	return mux
 }
 

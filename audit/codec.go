@@ -46,6 +46,9 @@ const (
 	hasAct
 	hasSubject
 	hasNote
+
+	// hasGone alone is a run of events that retention removed, a varint of how many.
+	hasGone
 )
 
 // Longer fields are cut, at a whole character, and counted: no field of an
@@ -212,13 +215,18 @@ var errBadEvent = errors.New("bad event encoding")
 func decodeEvents(plain string, first policy.EventID, count int, yield func(*policy.Event) bool) error {
 	var e policy.Event
 	var nanos int64
-	for i := range count {
+	for i := 0; i < count; i++ {
 		if len(plain) < 2 {
 			return fmt.Errorf("%w: event %d of %d is missing", errBadEvent, i+1, count)
 		}
 		n := int(plain[0]) | int(plain[1])<<8
 		if len(plain) < 2+n {
 			return fmt.Errorf("%w: event %d of %d is cut short", errBadEvent, i+1, count)
+		}
+		if gone, ok := goneRun(plain[2 : 2+n]); ok {
+			plain = plain[2+n:]
+			i += gone - 1
+			continue
 		}
 		if !decodeEvent(plain[2:2+n], &e, &nanos) {
 			return fmt.Errorf("%w: event %d of %d", errBadEvent, i+1, count)
@@ -234,6 +242,26 @@ func decodeEvents(plain string, first policy.EventID, count int, yield func(*pol
 		return fmt.Errorf("%w: %d bytes after the last event", errBadEvent, len(plain))
 	}
 	return nil
+}
+
+// appendGone writes a run of events that retention removed.
+func appendGone(b []byte, n int) []byte {
+	start := len(b)
+	b = append(b, 0, 0)
+	b = binary.AppendUvarint(b, hasGone)
+	b = binary.AppendUvarint(b, uint64(n))
+	binary.LittleEndian.PutUint16(b[start:], uint16(len(b)-start-2))
+	return b
+}
+
+// goneRun reads what appendGone wrote; ok is false for an event.
+func goneRun(rec string) (n int, ok bool) {
+	d := decoder{rest: rec}
+	if d.uvarint() != hasGone {
+		return 0, false
+	}
+	u := d.uvarint()
+	return int(u), !d.bad && u > 0 && u <= maxEvents
 }
 
 // decodeEvent applies one written difference to e.

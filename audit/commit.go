@@ -217,17 +217,52 @@ func (j *Journal) lead(b *batch) {
 		b.first = end.seq - policy.EventID(b.count) + 1
 		j.wrote(b, end)
 	}
-	if j.pending.count > 0 {
-		j.pending.turn <- struct{}{}
-	} else {
-		j.leading = false
-		j.idle.Broadcast()
-	}
+	j.passOn()
 	done := b.done // set only under the lock, and by nobody once b is not pending
 	j.mu.Unlock()
 	if done != nil {
 		close(done)
 	}
+}
+
+// passOn gives the lead to whoever waits for it. The lock is held.
+func (j *Journal) passOn() {
+	switch {
+	case len(j.asking) > 0:
+		close(j.asking[0])
+		j.asking = j.asking[1:]
+	case j.pending.count > 0:
+		j.pending.turn <- struct{}{}
+	default:
+		j.leading = false
+		j.idle.Broadcast()
+	}
+}
+
+// aside runs f as the one who may write, between two batches.
+func (j *Journal) aside(f func(drop bool) error) error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	turn := make(chan struct{})
+	if j.leading {
+		j.asking = append(j.asking, turn)
+	} else {
+		j.leading = true
+		close(turn)
+	}
+	j.mu.Unlock()
+	<-turn
+	j.mu.Lock()
+	drop := j.drop
+	j.mu.Unlock()
+	err := f(drop)
+	j.mu.Lock()
+	j.passOn()
+	j.mu.Unlock()
+	return err
 }
 
 // wrote takes note of a batch handed to the kernel. The lock is held.

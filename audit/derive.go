@@ -21,6 +21,7 @@ import (
 type Part struct {
 	First policy.EventID
 	Hash  [sha256.Size]byte
+	Empty bool // retention has removed all its events
 }
 
 // Parts lists the segments in order. One whose header cannot be read has a hash
@@ -41,7 +42,7 @@ func (d Dir) Parts() ([]Part, error) {
 		}
 		p := Part{First: first}
 		if err == nil {
-			p.Hash = s.start
+			p.Hash, p.Empty = s.start, s.kept != nil && s.kept.Events == 0
 		}
 		parts = append(parts, p)
 		_ = s.close() // read-only: nothing to lose

@@ -7,7 +7,8 @@
 //     everything else is within a second
 //  4. Follow, Search, Export and Verify read the segments behind it
 //
-// It never alters or reorders what was written, never returns success for an
+// What is due is removed by Retain, with a receipt; otherwise it
+// never alters or reorders what was written. It never returns success for an
 // event the kernel has not got, and writes no host, path or client in clear.
 // What each file holds byte by byte, and what the journal does not promise, is
 // in docs/decisions/0020-journal.md.

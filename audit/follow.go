@@ -68,10 +68,12 @@ type cursor struct {
 
 	passed policy.EventID // the segment last opened
 
-	seg    *segment
-	sealer *sealer
-	off    int64
-	plain  []byte
+	seg     *segment
+	damaged bool // something before off could not be read
+	sealed  bool // the last frame read was the segment's seal
+	sealer  *sealer
+	off     int64
+	plain   []byte
 }
 
 func (c *cursor) close() {
@@ -120,10 +122,14 @@ func (c *cursor) skip(gap *GapError, yield func(policy.Event, error) bool) bool 
 
 // events yields a frame's events from c.next on.
 func (c *cursor) events(f *frame, yield func(policy.Event, error) bool) bool {
-	c.off = f.end()
+	c.off, c.sealed = f.end(), f.Kind == frameSeal
 	if f.Kind != frameEvents || f.Count == 0 || f.last() < c.next {
 		return true
 	}
+	if f.First > c.next && c.seg.kept != nil && !c.damaged {
+		c.next = f.First // removed by retention, as its receipt says
+	}
+	c.damaged = false
 	if f.First > c.next {
 		gap := &GapError{First: c.next, Last: f.First - 1, Segment: c.seg.name, Offset: f.Off, Err: errGone}
 		if !c.skip(gap, yield) {
@@ -166,9 +172,11 @@ var errAltered = errors.New("does not open with its key: altered, moved or forge
 func (c *cursor) pass(err error) {
 	if !errors.Is(err, io.EOF) {
 		if at, ok := c.seg.resync(c.off); ok {
-			c.off = at
+			c.off, c.damaged = at, true
 			return
 		}
+	} else if k := c.seg.kept; k != nil && c.sealed && !c.damaged {
+		c.next = max(c.next, k.Last+1)
 	}
 	c.close()
 }
@@ -194,7 +202,7 @@ func (c *cursor) openNext(last policy.EventID) *GapError {
 	case firsts[i] > c.next:
 		return &GapError{First: c.next, Last: min(last, firsts[i]-1), Segment: c.dir, Err: errGone}
 	}
-	c.passed, c.off, c.sealer = firsts[i], headerSize, nil
+	c.passed, c.off, c.sealer, c.damaged, c.sealed = firsts[i], headerSize, nil, false, false
 	if c.seg, err = openSegment(c.dir, firsts[i]); err != nil {
 		c.close()
 		return &GapError{First: c.next, Last: max(end, c.next), Segment: segmentName(firsts[i]), Err: err}

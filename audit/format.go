@@ -17,7 +17,8 @@ import (
 // has a fixture in testdata.
 const (
 	segmentMagic  = "SGJOURN\n"
-	formatVersion = 1
+	formatVersion = 1 // as recorded
+	formatKept    = 2 // written anew by retention: its first frame says what it was
 
 	headerSize      = 160 // segment header, its own hash included
 	headerBody      = headerSize - chainSize
@@ -44,7 +45,14 @@ const (
 	frameEvents frameKind = 1 // events, numbered from the frame's first
 	frameSeal   frameKind = 2 // the segment is finished; times span all of it
 	frameNote   frameKind = 3 // a sentence about the journal itself
+
+	// These two are in clear: they hold no browsing, and must be readable when the
+	// keys of their month are gone.
+	frameReceipt frameKind = 4 // what retention removed, with a MAC
+	frameKept    frameKind = 5 // begins a segment that retention wrote anew
 )
+
+func (k frameKind) inClear() bool { return k == frameReceipt || k == frameKept }
 
 // flagFlagged marks a frame (or, on a seal, a segment) with a flagged event.
 const flagFlagged = 1
@@ -56,6 +64,7 @@ var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 // segmentHeader begins a segment and ties it to the one before.
 type segmentHeader struct {
+	Version  uint16 // 0 writes formatVersion
 	Key      keyID
 	Salt     [32]byte       // with the month key, gives the segment's own key
 	Prev     chain          // after the last frame of the previous segment
@@ -69,7 +78,7 @@ type segmentHeader struct {
 func (h *segmentHeader) appendTo(b []byte) []byte {
 	start := len(b)
 	b = append(b, segmentMagic...)
-	b = binary.LittleEndian.AppendUint16(b, formatVersion)
+	b = binary.LittleEndian.AppendUint16(b, max(h.Version, formatVersion))
 	b = binary.LittleEndian.AppendUint16(b, headerSize)
 	b = append(b, 0, 0, 0, 0)
 	b = append(b, h.Key[:]...)
@@ -91,8 +100,9 @@ func parseSegmentHeader(b []byte) (h segmentHeader, start chain, err error) {
 	if len(b) < headerSize || string(b[:8]) != segmentMagic {
 		return h, start, errNotSegment
 	}
-	if v := binary.LittleEndian.Uint16(b[8:]); v != formatVersion {
-		return h, start, fmt.Errorf("format version %d: this schoolgate reads up to %d", v, formatVersion)
+	h.Version = binary.LittleEndian.Uint16(b[8:])
+	if h.Version != formatVersion && h.Version != formatKept {
+		return h, start, fmt.Errorf("format version %d: this schoolgate reads up to %d", h.Version, formatKept)
 	}
 	sum := sha256.Sum256(b[:headerBody])
 	if !bytes.Equal(sum[:], b[headerBody:headerSize]) {

@@ -69,12 +69,13 @@ type Journal struct {
 	started time.Time // its monotonic part is the run's second clock
 
 	mu      sync.Mutex
-	pending *batch     // being gathered
-	spare   *batch     // the last one written, to be filled again
-	leading bool       // a caller is writing, or has been told to
-	idle    *sync.Cond // leading has become false
-	room    *sync.Cond // pending has been taken
-	waiting int        // callers inside Record
+	pending *batch          // being gathered
+	spare   *batch          // the last one written, to be filled again
+	leading bool            // a caller is writing, or has been told to
+	idle    *sync.Cond      // leading has become false
+	asking  []chan struct{} // of those who want to lead for something of their own
+	room    *sync.Cond      // pending has been taken
+	waiting int             // callers inside Record
 	closed  bool
 	failure error // of the last write or sync, nil once one succeeds
 
@@ -84,6 +85,8 @@ type Journal struct {
 	round  *syncRound     // what the next sync will answer to
 	armed  bool           // the syncer knows that something waits for the disk
 	drop   bool           // the segment's sync failed: go on in a new one
+
+	retaining sync.Mutex // one run of retention, or change of a hold, at a time
 
 	// syncMu is held while the current segment file is synced or replaced.
 	syncMu sync.Mutex

@@ -44,6 +44,7 @@ type keyring struct {
 	dir  string
 	disk disk
 	wrap cipher.AEAD
+	mac  []byte // of receipts
 
 	mu   sync.Mutex
 	keys map[keyID][]byte
@@ -76,7 +77,11 @@ func openKeyring(d disk, dir, keyFile string, create bool) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyring{dir: dir, disk: d, wrap: wrap, keys: map[keyID][]byte{}}, nil
+	mac, err := hkdf.Key(sha256.New, secret, nil, "schoolgate journal receipts 1", keySize)
+	if err != nil {
+		return nil, err
+	}
+	return &keyring{dir: dir, disk: d, wrap: wrap, mac: mac, keys: map[keyID][]byte{}}, nil
 }
 
 func makeWrapKey(d disk, dir, keyFile string) ([]byte, error) {
@@ -160,6 +165,17 @@ func (k *keyring) make(month string) (keyID, []byte, error) {
 	defer k.mu.Unlock()
 	k.keys[id] = key
 	return id, key, nil
+}
+
+// forget drops a key that was destroyed.
+func (k *keyring) forget(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for known := range k.keys {
+		if known.String() == id {
+			delete(k.keys, known)
+		}
+	}
 }
 
 func (k *keyring) path(id keyID) string { return filepath.Join(k.dir, id.String()+".key") }

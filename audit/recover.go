@@ -31,8 +31,10 @@ type OpenReport struct {
 func (j *Journal) recover() error {
 	w := &j.w
 	w.next, w.min = 1, 1
-	if err := removeIfThere(j.disk, filepath.Join(j.dir, "new.tmp")); err != nil {
-		return err
+	for _, tmp := range []string{"new.tmp", keptTmp} {
+		if err := removeIfThere(j.disk, filepath.Join(j.dir, tmp)); err != nil {
+			return err
+		}
 	}
 	at, err := j.findEnd()
 	if err != nil {
@@ -105,6 +107,10 @@ func (j *Journal) checkLast(first policy.EventID) (place, error) {
 	}
 	defer s.close()
 	j.opened.Segment = s.name
+	if s.kept != nil { // nothing is appended to it, so it has no torn end
+		k := s.kept
+		return place{next: k.Last + 1, chain: k.End, last: k.End, off: k.Size}, nil
+	}
 	at := place{next: first, chain: s.start, off: headerSize}
 	if err != nil {
 		j.damaged(err.Error())

@@ -150,6 +150,7 @@ type segment struct {
 	scanner
 	header segmentHeader
 	start  chain // before the first frame
+	kept   *kept // of one that retention wrote anew
 	name   string
 	file   *os.File
 }
@@ -170,6 +171,9 @@ func openSegment(dir string, first policy.EventID) (*segment, error) {
 	}
 	if err == nil && s.header.First != first {
 		err = fmt.Errorf("%w: its header says it begins with event %s", errMisnamed, s.header.First)
+	}
+	if err == nil && s.header.Version == formatKept {
+		s.kept, err = s.readKept()
 	}
 	return s, err
 }

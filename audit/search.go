@@ -189,17 +189,25 @@ func (s *segment) places(f *filter, until policy.EventID) (places []int64, gaps 
 			gaps = append(gaps, &GapError{First: next, Last: before - 1, Segment: s.name, Offset: off, Err: err})
 		}
 	}
+	whole, sealed := true, false
 	for off := int64(headerSize); ; {
 		h, err := s.scanner.header(off)
 		if err != nil {
 			at, ok := s.resync(off)
 			if errors.Is(err, io.EOF) || !ok {
+				if s.kept != nil && errors.Is(err, io.EOF) && whole && sealed {
+					next = max(next, s.kept.Last+1)
+				}
 				missing(until, off, errGone)
 				return places, gaps
 			}
-			off = at
+			off, whole = at, false
 			continue
 		}
+		if s.kept != nil && whole { // what is not there was removed, and its receipt says so
+			next = max(next, h.First)
+		}
+		whole, sealed = true, h.Kind == frameSeal
 		missing(h.First, off, errGone)
 		if h.Kind == frameEvents && f.mayHold(&h) && f.spans(h.First, h.last()) {
 			places = append(places, off)

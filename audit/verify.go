@@ -43,7 +43,9 @@ type Report struct {
 	Notes       []Problem // worth knowing, and nothing lost by it
 	Untold      int       // problems beyond the first thousand
 	Unopened    uint64    // events whose seal was not tried, for want of their key
-	Live        bool      // a process is writing the journal
+	Removed     uint64    // events that retention removed, as receipts say
+	Receipts    []Receipt
+	Live        bool // a process is writing the journal
 }
 
 const maxProblems = 1000
@@ -86,6 +88,7 @@ func (d Dir) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
 		}
 	}
 	v.finish()
+	v.account()
 	return v.report, v.damagedFiles()
 }
 
@@ -104,6 +107,17 @@ type verifier struct {
 	name   string         // of the segment being read
 	events bool           // one has been read
 	plain  []byte
+
+	kept     *kept // of the segment being read, if retention wrote it anew
+	rewrites []rewritten
+}
+
+// rewritten is a segment that a receipt must account for.
+type rewritten struct {
+	name  string
+	first policy.EventID
+	end   string // the chain at its end, in hex
+	kept  bool   // false: as first recorded
 }
 
 func (v *verifier) problem(off int64, first, last policy.EventID, format string, args ...any) {
@@ -133,10 +147,22 @@ func (v *verifier) segment(ctx context.Context, first policy.EventID, last bool)
 	}
 	v.join(s, first, prev, prevEnd, prevTorn)
 	sealer, err := s.sealer(v.keys)
-	if err != nil && v.keys != nil {
+	if err != nil && v.keys != nil && (s.kept == nil || s.kept.Events > 0) {
 		v.note(s.name, 0, fmt.Sprintf("seals not tried: %v", err))
 	}
-	return v.frames(ctx, s, headerSize, []chain{v.chain}, sealer, last)
+	v.kept = s.kept
+	err = v.frames(ctx, s, headerSize, []chain{v.chain}, sealer, last)
+	v.rewrites = append(v.rewrites, rewritten{s.name, first, hexChain(v.chain), s.kept != nil})
+	if k := s.kept; k != nil { // what comes after it follows what it was
+		if v.torn > 0 {
+			v.problem(v.end, first, k.Last, "torn: %d bytes are no frame", v.torn)
+		}
+		v.report.Events += k.Events
+		v.report.Removed += uint64(k.Last-first) + 1 - k.Events
+		v.next, v.chain, v.end, v.torn, v.kept = max(v.next, k.Last+1), k.End, k.Size, 0, nil
+		v.report.Last, v.events = max(v.report.Last, k.Last), true
+	}
+	return err
 }
 
 // unreadable checks what can be of a segment whose header is bad. One that
@@ -247,7 +273,7 @@ func (v *verifier) frame(f *frame, follow []chain, index *int64, sealer *sealer)
 		}
 	}
 	switch {
-	case f.First > v.next:
+	case f.First > v.next && v.kept == nil:
 		v.problem(f.Off, v.next, f.First-1, "missing: removed before this frame")
 	case f.First < v.next && f.Count > 0:
 		v.problem(f.Off, f.First, f.last(), "out of order: moved or copied here")
@@ -261,7 +287,9 @@ func (v *verifier) frame(f *frame, follow []chain, index *int64, sealer *sealer)
 	*index = int64(f.Index)
 	if f.Count > 0 {
 		v.next = max(v.next, f.First+policy.EventID(f.Count))
-		v.report.Events += uint64(f.Count)
+		if v.kept == nil {
+			v.report.Events += uint64(f.Count)
+		}
 		v.report.Last = max(v.report.Last, f.last())
 		v.events = true
 	}
@@ -270,6 +298,12 @@ func (v *verifier) frame(f *frame, follow []chain, index *int64, sealer *sealer)
 // seal opens the frame, so that a chain computed anew over altered frames does
 // not pass.
 func (v *verifier) seal(f *frame, sealer *sealer) {
+	if f.Kind == frameReceipt {
+		v.receipt(f)
+	}
+	if f.Kind.inClear() {
+		return
+	}
 	if sealer == nil {
 		v.report.Unopened += uint64(f.Count)
 		return
@@ -292,7 +326,7 @@ func (v *verifier) seal(f *frame, sealer *sealer) {
 
 // witness compares the chain with heads that name this frame's last event.
 func (v *verifier) witness(f *frame) {
-	if f.Count == 0 {
+	if f.Count == 0 || v.kept != nil {
 		return
 	}
 	sum := hex.EncodeToString(f.sum[:])
@@ -330,4 +364,49 @@ func (v *verifier) damagedFiles() error {
 		}
 	}
 	return nil
+}
+
+// receipt takes note of what retention says it removed.
+func (v *verifier) receipt(f *frame) {
+	var mac []byte
+	if v.keys != nil {
+		mac = v.keys.mac
+	}
+	r, err := parseReceipt(f.raw[frameHeaderSize:], mac)
+	if err != nil {
+		v.problem(f.Off, f.First, f.First-1, "%v", err)
+		return
+	}
+	v.report.Receipts = append(v.report.Receipts, r)
+}
+
+// account holds every segment against the last receipt for it: one that was written
+// anew must be what a receipt says, and one that was not must not have been.
+func (v *verifier) account() {
+	last, any := map[string]Receipt{}, map[string]bool{}
+	for _, r := range v.report.Receipts {
+		if old, ok := last[r.Segment]; !ok || !r.At.Before(old.At) {
+			last[r.Segment] = r
+		}
+		any[r.Segment+" "+r.After] = true
+	}
+	for _, w := range v.rewrites {
+		v.name = w.name
+		r, ok := last[w.name]
+		switch {
+		case w.kept && !any[w.name+" "+w.end]:
+			v.problem(0, w.first, w.first-1, "written anew, and no receipt says so")
+		case ok && r.After != w.end && r.Before != w.end:
+			v.problem(0, r.First, r.Last, "not what retention left of it on %s: an older state was put back", r.At.Format("2006-01-02"))
+		case ok && r.After != w.end:
+			v.note(w.name, 0, "retention has said that it removes events here, and has not done it yet")
+		}
+	}
+	for _, h := range v.heads {
+		for _, r := range last {
+			if h.Seq >= r.First && h.Seq <= r.Last {
+				v.note(r.Segment, 0, fmt.Sprintf("the head of %s names an event in what retention wrote anew; the chain after it holds", h.Time.Format("2006-01-02")))
+			}
+		}
+	}
 }

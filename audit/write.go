@@ -84,7 +84,9 @@ func (j *Journal) putFrame(h frameHeader, buf []byte) ([]byte, error) {
 	h.Index = w.index
 	w.index++
 	h.put(buf[:frameHeaderSize])
-	buf = w.sealer.seal(buf, h.Index)
+	if !h.Kind.inClear() {
+		buf = w.sealer.seal(buf, h.Index)
+	}
 	sum := w.after(buf)
 	buf = append(buf, sum[:]...)
 	err := j.writeAt(w.file, buf, w.off)
@@ -228,9 +230,13 @@ func (j *Journal) putOwn(kind frameKind, text string, now time.Time, first, last
 	w := &j.w
 	buf := append(w.scratch[:0], make([]byte, frameHeaderSize)...)
 	buf = append(buf, text...)
+	size := len(text) + tagSize
+	if kind.inClear() {
+		size = len(text)
+	}
 	w.scratch, err = j.putFrame(frameHeader{
 		Kind: kind, Flags: w.flagged, First: w.next, Min: first, Max: last,
-		Elapsed: int64(now.Sub(j.started)), Size: uint32(len(text) + tagSize),
+		Elapsed: int64(now.Sub(j.started)), Size: uint32(size),
 	}, buf)
 	return err
 }

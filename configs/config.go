@@ -139,6 +139,18 @@ type School struct {
 	Policy  *policy.Policy
 	Members []Member
 	Alerts  Alerts
+
+	Retention Retention
+}
+
+// Retention is for how many days records are kept, a class each (privacy 5). Leadership
+// decides it, and so it stands in policy.yaml.
+type Retention struct {
+	Requests int // what nobody must hear of
+	Flagged  int // what a person must hear of
+	Guest    int // of visitors
+	Staff    int // what staff did with the box
+	Path     int // after these, the path of an address and the words of a search go, and the host stays
 }
 
 // Member says that whoever is at an address or has a hardware address is in a

@@ -18,12 +18,13 @@ type schoolReader struct {
 	digest hash.Hash // of everything the policy is read from
 	zone   *time.Location
 
-	spec    policy.Spec
-	members []Member
-	alerts  Alerts
-	roles   []string // that recipients names
-	name    string
-	ask     string
+	spec      policy.Spec
+	members   []Member
+	alerts    Alerts
+	retention Retention
+	roles     []string // that recipients names
+	name      string
+	ask       string
 
 	periods map[string]bool
 	devices map[string]policy.Pos
@@ -34,8 +35,9 @@ type schoolReader struct {
 func (l *loader) readSchool(f folder, d *document, root value) School {
 	r := &schoolReader{
 		loader: l, folder: f, d: d, digest: sha256.New(), zone: time.UTC,
-		alerts:  defaultAlerts(),
-		periods: map[string]bool{}, devices: map[string]policy.Pos{},
+		alerts:    defaultAlerts(),
+		retention: Retention{Requests: 30, Flagged: 180, Guest: 7, Staff: 365, Path: 14},
+		periods:   map[string]bool{}, devices: map[string]policy.Pos{},
 		groups: map[string]policy.Pos{}, claims: map[string]policy.Pos{},
 	}
 	r.spec.Lists = map[string][]policy.HostRule{}
@@ -43,7 +45,7 @@ func (l *loader) readSchool(f folder, d *document, root value) School {
 	r.walk(root)
 	l.close(d)
 	r.spec.NeverBlock, r.spec.SafeHosts = l.essentials()
-	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts, Name: r.name, Ask: r.ask}
+	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts, Retention: r.retention, Name: r.name, Ask: r.ask}
 	if s.Spec.Version == "" {
 		s.Spec.Version = hex.EncodeToString(r.digest.Sum(nil))[:12]
 	}
@@ -79,11 +81,20 @@ func (r *schoolReader) walk(root value) {
 		"exceptions": r.readExceptions,
 		"passes":     r.readPasses,
 		"alerts":     r.readAlerts,
+		"retention":  r.readRetention,
 	})
 	if len(r.spec.Profiles) == 0 && len(root.d.problems) == 0 {
 		root.problem("there is no profile (write profiles: with at least one for pupils)")
 	}
 	r.spec.Timetable.Location = r.zone
+}
+
+func (r *schoolReader) readRetention(v value) {
+	days := func(dst *int) func(value) { return one(dst, number(1, 3650)) }
+	v.fields(map[string]func(value){
+		"requests": days(&r.retention.Requests), "flagged": days(&r.retention.Flagged), "guest": days(&r.retention.Guest),
+		"staff": days(&r.retention.Staff), "path": days(&r.retention.Path),
+	})
 }
 
 func (r *schoolReader) readZone(v value) {

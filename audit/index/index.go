@@ -85,8 +85,12 @@ func (x *Index) survey() ([]stretch, error) {
 		if err != nil || h.First < next {
 			continue // a hole, or a part of one
 		}
-		if h.First > next {
+		if h.First > next && !emptied(parts, next, h.First-1) {
 			list = append(list, stretch{first: next, last: h.First - 1, why: errMissing})
+		}
+		if emptied(parts, h.First, h.Last) { // retention took it all: nothing to ask it
+			next = h.Last + 1
+			continue
 		}
 		s := stretch{first: h.First, last: h.Last, file: &h}
 		switch {
@@ -108,6 +112,20 @@ func fingerprint(parts []audit.Part, first, last policy.EventID) string {
 		sum.Write(parts[i].Hash[:])
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// emptied reports whether retention has removed all events of a range.
+func emptied(parts []audit.Part, first, last policy.EventID) bool {
+	i := sort.Search(len(parts), func(i int) bool { return parts[i].First > first })
+	if i == 0 {
+		return false
+	}
+	for i--; i < len(parts) && parts[i].First <= last; i++ {
+		if !parts[i].Empty {
+			return false
+		}
+	}
+	return true
 }
 
 // open opens a file's database. Close it with done, and look at its bad pages first.

@@ -228,6 +228,9 @@ func (b *batch) begin(ctx context.Context) (err error) {
 		return nil
 	}
 	b.day, b.gaps = "", false
+	if b.parts, err = b.m.cfg.Journal.Parts(); err != nil {
+		return err
+	}
 	b.builder, err = newBuilder(ctx)
 	return err
 }
@@ -243,11 +246,13 @@ func (b *batch) seal(ctx context.Context) error {
 	if h.Day == "" {
 		h.Day = time.Unix(0, 0).UTC().Format(time.DateOnly)
 	}
-	parts := b.parts
-	if parts == nil { // following: what is read was just written
-		var err error
-		if parts, err = b.m.cfg.Journal.Parts(); err != nil {
-			return err
+	parts, err := b.m.cfg.Journal.Parts()
+	if err != nil {
+		return err
+	}
+	for i, p := range b.parts {
+		if i < len(parts) && parts[i] != p {
+			parts[i].Hash = [32]byte{} // written anew while it was read: stale from the beginning
 		}
 	}
 	h.Journal = fingerprint(parts, h.First, h.Last)

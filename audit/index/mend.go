@@ -53,11 +53,16 @@ func (m *Maker) Drop(day string) (files int, err error) {
 		}
 		files++
 	}
+	m.Look()
+	return files, nil
+}
+
+// Look has Run look for stale files now, as after the journal was written anew.
+func (m *Maker) Look() {
 	select {
 	case m.look <- struct{}{}:
 	default:
 	}
-	return files, nil
 }
 
 func (m *Maker) told(what string, err error) {
@@ -165,10 +170,6 @@ func (m *Maker) remake(ctx context.Context, s stretch, hurry bool) error {
 	b := newBatch(m, s.first, s.last)
 	b.hurry = hurry
 	defer b.drop()
-	var err error
-	if b.parts, err = m.cfg.Journal.Parts(); err != nil {
-		return err
-	}
 	if s.file != nil {
 		if err := removeFile(filepath.Join(m.cfg.Dir, s.file.name())); err != nil {
 			return err

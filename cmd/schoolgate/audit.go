@@ -18,9 +18,11 @@ type auditCmd struct {
 	Verify auditVerifyCmd `cmd:"" help:"Check that nothing was altered, removed, reordered or torn."`
 	Export auditExportCmd `cmd:"" help:"Write events for a spreadsheet or a program."`
 
-	Subject auditSubjectCmd `cmd:"" help:"Copy what is held on one person or device, for them to have."`
-	Reads   auditReadsCmd   `cmd:"" help:"List who looked at records that name people, and why."`
-	Reindex auditReindexCmd `cmd:"" help:"Make the index that searches use anew from the journal."`
+	Subject   auditSubjectCmd   `cmd:"" help:"Copy what is held on one person or device, for them to have."`
+	Reads     auditReadsCmd     `cmd:"" help:"List who looked at records that name people, and why."`
+	Reindex   auditReindexCmd   `cmd:"" help:"Make the index that searches use anew from the journal."`
+	Retention auditRetentionCmd `cmd:"" help:"Show how long records are kept, and remove what is due."`
+	Hold      auditHoldCmd      `cmd:"" help:"Legal holds: what is not removed while they stand."`
 }
 
 // auditQuery is what search and export can be narrowed by.
@@ -233,6 +235,9 @@ func printReport(s *session, r *audit.Report) error {
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintln(s.stdout, "note:", note)
+	}
+	if r.Removed > 0 {
+		fmt.Fprintf(s.stdout, "note: %d events were removed by retention, as %s\n", r.Removed, counted(len(r.Receipts), "receipt")+" in the journal say")
 	}
 	if r.Unopened > 0 {
 		fmt.Fprintf(s.stdout, "note: %d events could not be opened, for want of their key; the chain around them holds\n", r.Unopened)
