@@ -325,6 +325,9 @@ func (l *ledger) tick() (out outcome, next time.Time, err error) {
 	forgot := false
 	err = l.update(func(t *tx) error {
 		next = t.now.Add(time.Hour)
+		if err := t.mindLeap(); err != nil {
+			return err
+		}
 		if err := t.endQuietPeriods(&next); err != nil {
 			return err
 		}
@@ -348,7 +351,7 @@ func (l *ledger) tick() (out outcome, next time.Time, err error) {
 		return err
 	})
 	if err == nil && forgot {
-		l.forgetAt = time.Now().Add(time.Hour)
+		l.forgetAt = l.now().Add(time.Hour)
 	}
 	return out, next, err
 }

@@ -3,6 +3,7 @@ package alerts
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // forget drops alerts past their retention and the oldest beyond the bound, never
@@ -17,8 +18,12 @@ func (t *tx) forget() (untold int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	leapt, err := t.leapt()
+	if err != nil {
+		return 0, err
+	}
 	for _, a := range closed {
-		due := t.now.Sub(a.Last) > t.cfg.Keep
+		due := t.now.Sub(a.Last) > t.cfg.Keep && !leapt
 		told := a.Waiting+a.Undelivered == 0 && a.Due.IsZero() && a.From.IsZero()
 		if !due && !(told && total > maxKept) && total <= maxKeptUntold {
 			continue
@@ -35,6 +40,35 @@ func (t *tx) forget() (untold int, err error) {
 		}
 	}
 	return untold, nil
+}
+
+// A clock that leaps ahead makes everything old at once (F12), and so does a box
+// that was off for long. For a day after it nothing is forgotten for its age, so
+// that whoever sets the clock right has lost nothing.
+const (
+	leapFrom = 48 * time.Hour
+	leapRest = 24 * time.Hour
+)
+
+// mindLeap notes the time of this step, and whether it is far from the last one's.
+func (t *tx) mindLeap() error {
+	var last time.Time
+	ok, err := t.get(bucketMeta, []byte("ticked"), &last)
+	if err != nil {
+		return err
+	}
+	if ok && t.now.Sub(last).Abs() > leapFrom {
+		if err := t.put(bucketMeta, []byte("leapt"), t.now); err != nil {
+			return err
+		}
+	}
+	return t.put(bucketMeta, []byte("ticked"), t.now)
+}
+
+func (t *tx) leapt() (bool, error) {
+	var at time.Time
+	ok, err := t.get(bucketMeta, []byte("leapt"), &at)
+	return ok && !over(at.Add(leapRest), t.now, leapRest), err
 }
 
 func (t *tx) closedAlerts() (closed []*Alert, total int, err error) {
@@ -58,8 +92,12 @@ func (t *tx) forgetDead() error {
 	if err != nil {
 		return err
 	}
+	leapt, err := t.leapt()
+	if err != nil {
+		return err
+	}
 	for _, m := range list {
-		if !m.Dead || t.now.Sub(m.Queued) <= t.cfg.Keep {
+		if !m.Dead || leapt || t.now.Sub(m.Queued) <= t.cfg.Keep {
 			continue
 		}
 		for _, id := range m.Alerts {

@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -149,7 +150,44 @@ func (t *tx) acknowledge(a *Alert, ev *policy.Event) error {
 			return err
 		}
 	}
-	return t.stopClock(a)
+	return errors.Join(t.stopClock(a), t.takeBack(a))
+}
+
+// takeBack spares people the call for an alert that somebody answers for by now.
+// What told of the alert itself is sent all the same.
+func (t *tx) takeBack(a *Alert) error {
+	calls := func(k mailKind) bool { return k == kindOverdue || k == kindReminder }
+	list, err := t.mails()
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !calls(m.Kind) || len(m.Alerts) != 1 || m.Alerts[0] != a.ID {
+			continue
+		}
+		if m.Dead {
+			a.Undelivered--
+		} else {
+			a.Waiting--
+		}
+		if err := t.Bucket(bucketMails).Delete(number(m.ID)); err != nil {
+			return err
+		}
+	}
+	for _, way := range a.ToldTo {
+		var o owed
+		ok, err := t.get(bucketHeld, heldKey(way, a.ID), &o)
+		if err != nil {
+			return err
+		}
+		if ok && calls(o.Kind) {
+			a.Waiting--
+			if err := t.Bucket(bucketHeld).Delete(heldKey(way, a.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // answerTime is how long the alert waited for a person.
@@ -182,10 +220,11 @@ func (t *tx) conclude(a *Alert, ev *policy.Event) error {
 	return t.endQuiet([]byte(a.Key), a)
 }
 
-// reopen asks for an answer again: it has become graver since.
+// reopen asks for an answer again, from the first of the chain on: it has become
+// graver since.
 func (a *Alert) reopen() {
 	if a.State == StateReview {
-		a.State = StateNew
+		a.State, a.Late, a.ToldTo = StateNew, 0, nil
 	}
 }
 
@@ -208,8 +247,11 @@ type Reader struct {
 
 // Sees reports whether a reader may see an alert: IT none, the subject none of
 // their own, the DSL and deputy those on pupils, the Headteacher also those on
-// staff, and the chair of governors those that were theirs to hear of.
+// staff, and the chair of governors and others those that they were told of.
 func (p *Plan) Sees(r Reader, a *Alert) bool {
+	if p.CheckReader(r.As) != nil {
+		return false
+	}
 	roles, known := []string{r.As}, false
 	for i := range p.People {
 		if p.People[i].Is(r.As) {
@@ -222,7 +264,8 @@ func (p *Plan) Sees(r Reader, a *Alert) bool {
 	s := p.scopeOf(a, a.First)
 	subjects := p.about(a)
 	return slices.ContainsFunc(roles, func(role string) bool {
-		if !s.permits(role) || s.open() && role == RoleChair && !p.wasTold(role, a) {
+		safeguards := role == RoleDSL || role == RoleDeputy || role == RoleHead
+		if !s.permits(role) || s.open() && !safeguards && !p.wasTold(role, a) {
 			return false
 		}
 		// Who says no more than a role that a subject holds may be that subject.

@@ -206,7 +206,7 @@ func (s *Service) happened(out outcome) {
 	}
 	s.metrics.late.Add(float64(out.late))
 	if out.nobody > 0 {
-		s.log.Error("NOBODY IS NAMED WHO MAY HEAR OF AN ALERT: it waits on the box; name dsl, head and chair under alerts: recipients: in policy.yaml", "count", out.nobody)
+		s.log.Error("NOBODY CAN BE TOLD OF AN ALERT: it waits on the box; name a mail server, and dsl, head and chair under alerts: recipients:", "count", out.nobody)
 	}
 	if out.mails {
 		s.wakeSenders()

@@ -179,6 +179,8 @@ type ledger struct {
 
 	forgetAt time.Time // when tick next looks for old alerts; tick's own
 
+	now func() time.Time // the box's clock; tests set it wrong
+
 	// crash, in tests only, stands for the power cut before (false) or after
 	// (true) the commit of a step.
 	crash func(committed bool) error
@@ -233,7 +235,7 @@ func openSound(cfg *Config, path string) (l *ledger, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l = &ledger{cfg: cfg, db: db}
+	l = &ledger{cfg: cfg, db: db, now: time.Now}
 	err = l.update(func(t *tx) error {
 		for _, name := range allBuckets {
 			if _, err := t.CreateBucketIfNotExists(name); err != nil {
@@ -298,7 +300,7 @@ func (t *tx) sound() error {
 // update runs one step and commits it to disk.
 func (l *ledger) update(step func(*tx) error) error {
 	err := l.db.Update(func(b *bbolt.Tx) error {
-		if err := step(&tx{Tx: b, cfg: l.cfg, now: time.Now(), openCount: -1}); err != nil {
+		if err := step(&tx{Tx: b, cfg: l.cfg, now: l.now(), openCount: -1}); err != nil {
 			return err
 		}
 		if l.crash != nil {
@@ -314,7 +316,7 @@ func (l *ledger) update(step func(*tx) error) error {
 
 func (l *ledger) view(look func(*tx) error) error {
 	return l.db.View(func(b *bbolt.Tx) error {
-		return look(&tx{Tx: b, cfg: l.cfg, now: time.Now(), openCount: -1})
+		return look(&tx{Tx: b, cfg: l.cfg, now: l.now(), openCount: -1})
 	})
 }
 
