@@ -287,6 +287,9 @@ func invariants(t *tx) error {
 				return fmt.Errorf("%s: clock %c runs: %t, and it says %v", a.Reference(), kind, runs, at)
 			}
 		}
+		if a.From.IsZero() && a.State == StateNew && a.Waiting+a.Sent+a.Undelivered == 0 {
+			return fmt.Errorf("%s: nobody was told, and nobody is to be", a.Reference())
+		}
 		if a.State != StateNew && !a.Due.IsZero() {
 			return fmt.Errorf("%s is %s and a clock runs", a.Reference(), a.State)
 		}

@@ -161,6 +161,8 @@ func (t *tx) owe(which func(*Mail) bool, readdress func(*Alert) []string) error 
 func (t *tx) holdFor(a *Alert, address string, kind mailKind, readdress func(*Alert) []string) error {
 	to := []string{address}
 	if readdress != nil {
+		// Who was to be told and is not counts as not told, should they be named again.
+		a.ToldTo = slices.DeleteFunc(a.ToldTo, func(w string) bool { return strings.EqualFold(w, address) })
 		to = readdress(a)
 		a.Unaddressed = len(to) == 0
 	}

@@ -43,11 +43,11 @@ func (t *tx) forget() (untold int, err error) {
 }
 
 // A clock that leaps ahead makes everything old at once (F12), and so does a box
-// that was off for long. For a day after it nothing is forgotten for its age, so
+// that was off for long. For a week after it nothing is forgotten for its age, so
 // that whoever sets the clock right has lost nothing.
 const (
 	leapFrom = 48 * time.Hour
-	leapRest = 24 * time.Hour
+	leapRest = 7 * 24 * time.Hour
 )
 
 // mindLeap notes the time of this step, and whether it is far from the last one's.
