@@ -307,3 +307,44 @@ func TestWithThePolicy(t *testing.T) {
 		}
 	}
 }
+
+// What is remembered of a name or an address ends with the lists and the policy it
+// is from: the next question is decided by the new ones.
+func TestSwapEndsWhatIsRemembered(t *testing.T) {
+	spec := policy.Spec{Version: "test", Profiles: []policy.Profile{{
+		Name: "ks2", Band: policy.KS2, Uncategorised: policy.Allow,
+		Categories: []policy.CategoryRule{{Category: policy.Gambling, Verdict: policy.Block}},
+	}}}
+	compiled, problems := policy.Compile(spec)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	var engine policy.Engine
+	lists := func(names ...string) {
+		listed := map[string]struct{}{}
+		for _, name := range names {
+			listed[name] = struct{}{}
+		}
+		engine.Swap(&policy.Snapshot{Policy: compiled, Lists: benchLists{listed}, Clients: benchLists{}, StoreVersion: uint64(len(names))})
+	}
+	lists()
+	d := openDoor(t, &engine, nil, "www.open.example. 300 IN A 203.0.113.1", "alias.example. 300 IN CNAME www.open.example.")
+	const open, closed = "NOERROR | A 203.0.113.1", "NOERROR | A 192.0.2.80"
+	for _, step := range []struct {
+		listed      []string
+		name, alias string
+	}{
+		{nil, open, "NOERROR | CNAME www.open.example. | A 203.0.113.1"},
+		{[]string{"open.example"}, closed, closed},
+		{[]string{"other.example", "203.0.113.1"}, closed, closed}, // the address alone
+		{[]string{"alias.example"}, open, closed},
+		{nil, open, "NOERROR | CNAME www.open.example. | A 203.0.113.1"},
+	} {
+		lists(step.listed...)
+		for range 3 {
+			if name, alias := said(d.ask(t, "www.open.example", dns.TypeA)), said(d.ask(t, "alias.example", dns.TypeA)); name != step.name || alias != step.alias {
+				t.Fatalf("with %v listed: %s and %s, want %s and %s", step.listed, name, alias, step.name, step.alias)
+			}
+		}
+	}
+}

@@ -183,6 +183,8 @@ func (p *port) send(headers []header) (refused int) {
 		switch {
 		case errno == unix.EINTR:
 			continue
+		case errno == unix.EAGAIN: // for a whole second: the others need not try
+			return refused + len(headers)
 		case errno != 0: // the client of the first one is gone, or the way to it: it asks again
 			refused++
 			sent = 1
