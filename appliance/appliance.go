@@ -25,6 +25,7 @@ import (
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/dnsfilter"
+	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/proxy"
 )
@@ -73,6 +74,10 @@ type Appliance struct {
 	alerts  alerting
 	supply  supplying
 
+	sink      *sealing                      // the journal as the doors see it
+	register  *incidents.Register           // of incidents
+	tell      telling                       // what children tell
+	raising   sync.Mutex                    // one alert of theirs at a time
 	contained keeper                        // what staff closed at once
 	table     atomic.Pointer[clients.Table] // in force
 	swapping  sync.Mutex                    // one snapshot is made at a time
@@ -100,7 +105,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openJournal, a.openStore, a.openContained, a.openPolicy, a.openIndex, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
+		a.openJournal, a.openStore, a.openContained, a.openIncidents, a.openPolicy, a.openIndex, a.openAlerts, a.openDNS, a.openProxy, a.openHealth, a.openControl,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, advised(err)
@@ -115,6 +120,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx)) // what outlives the doors
 	a.people.start(back)
 	a.alerts.part.start(back)
+	a.raiseForgotten()
 	doors, ctx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return a.dns.Run(ctx) })
 	doors.Go(func() error { return a.proxy.Run(ctx) })
@@ -171,7 +177,7 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit journal: %w", err)
 	}
-	a.journal = journal
+	a.journal, a.sink = journal, newSealing(journal, a.log)
 	a.onClose(journal.Close)
 	return nil
 }

@@ -61,6 +61,7 @@ func (a *Appliance) controlHandler() http.Handler {
 	mux.HandleFunc("POST /contain", a.contain)
 	mux.HandleFunc("POST /reindex", a.reindex)
 	mux.HandleFunc("POST /held", a.serveHeld)
+	mux.HandleFunc("POST /incident", a.incident)
 	return mux
 }
 

@@ -21,7 +21,7 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 	}
 	config := dnsfilter.Config{
 		Listen: texts(c.Listen), ListenTLS: texts(c.DoTListen), ListenHTTPS: texts(c.DoHListen),
-		Decider: a.nameDecider(), Sink: a.journal,
+		Decider: a.nameDecider(), Sink: a.sink,
 		Upstreams: c.Upstreams, Ordered: c.Order == configs.Written, Zones: c.Zones,
 		PrivateZones: c.PrivateZones, PrivateNets: a.box().Proxy.AllowDestinations, TrustAD: c.TrustAD,
 		Clients: c.Networks, Blocking: blocking, Sinkhole: c.Addresses, EDEText: c.EDEText,

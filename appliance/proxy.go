@@ -31,7 +31,8 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	cfg := proxy.Config{
 		Listen: texts(c.Listen), TLSListen: texts(c.TLSListen), PageListen: texts(c.PageListen),
 		Transparent: proxy.Transparent{HTTP: texts(c.Transparent.HTTP), TLS: texts(c.Transparent.TLS)},
-		Decider:     &a.engine, Sink: a.journal, Resolver: a.dns, Pages: pages{&a.config},
+		Decider:     &a.engine, Sink: a.sink, Resolver: a.dns, Pages: pages{&a.config, a.tell.tokenOf},
+		TellPath: blockpage.TellPath, Tell: a.told,
 		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations, School: a.box().Gateway.Ranges(),
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
@@ -186,10 +187,11 @@ func (a *Appliance) inspectCheck() []Check {
 // pages are the block pages, in the words of the configuration in force.
 type pages struct {
 	config *atomic.Pointer[configs.Config]
+	token  func(*policy.Event) string
 }
 
 // Page writes the page for a recorded event.
 func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
 	school := p.config.Load().School
-	return blockpage.Pages{School: school.Name, Ask: school.Ask}.Page(h, r, e)
+	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token}.Page(h, r, e)
 }

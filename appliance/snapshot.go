@@ -240,6 +240,9 @@ func (a *Appliance) reload() (string, error) {
 	if err := a.reloadAlerts(old, cfg); err != nil {
 		return "", err
 	}
+	if err := a.sink.configure(cfg.School.Seal); err != nil {
+		return "", fmt.Errorf("incidents: %w", err)
+	}
 	restart := needsRestart(old.Box, cfg.Box)
 	a.takeStore(store)
 	if err := a.inForce(cfg, p, table); err != nil {

@@ -49,6 +49,8 @@ const (
 
 	// hasGone alone is a run of events that retention removed, a varint of how many.
 	hasGone
+
+	hasSealed // binary
 )
 
 // Longer fields are cut, at a whole character, and counted: no field of an
@@ -135,6 +137,9 @@ func appendSeldom(b []byte, fields uint64, e *policy.Event) []byte {
 	if fields&hasNote != 0 {
 		b = appendString(b, clip(e.Note, maxPath))
 	}
+	if fields&hasSealed != 0 {
+		b = appendString(b, whole(e.Sealed, maxPath))
+	}
 	return b
 }
 
@@ -174,6 +179,7 @@ func differing(e, prev *policy.Event) (fields uint64) {
 	set(e.Act != prev.Act, hasAct)
 	set(e.Subject != prev.Subject, hasSubject)
 	set(e.Note != prev.Note, hasNote)
+	set(e.Sealed != prev.Sealed, hasSealed)
 	return fields
 }
 
@@ -200,9 +206,18 @@ func clip(s string, limit int) string {
 	return s[:limit]
 }
 
+// whole is s, or nothing where it would have to be cut: half of what is sealed opens
+// for nobody.
+func whole(s string, limit int) string {
+	if len(s) > limit {
+		return ""
+	}
+	return s
+}
+
 // oversized reports whether writing the event cuts one of its fields.
 func oversized(e *policy.Event) bool {
-	return max(len(e.Path), len(e.Words), len(e.Subject), len(e.Note)) > maxPath ||
+	return max(len(e.Path), len(e.Words), len(e.Subject), len(e.Note), len(e.Sealed)) > maxPath ||
 		max(len(e.Host), len(e.Client), len(e.Device), len(e.Method), len(e.Rule), len(e.Group), len(e.Profile), len(e.Finding),
 			len(e.PolicyVersion), len(e.Person), len(e.Theme), len(e.Term), len(e.Type), len(e.Act)) > maxField
 }
@@ -330,6 +345,7 @@ func (d *decoder) seldom(fields uint64, e *policy.Event) {
 	d.stringIf(fields, hasAct, &e.Act)
 	d.stringIf(fields, hasSubject, &e.Subject)
 	d.stringIf(fields, hasNote, &e.Note)
+	d.stringIf(fields, hasSealed, &e.Sealed)
 }
 
 // decoder takes values off the front of a record; bad is set once one is not

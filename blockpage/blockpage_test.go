@@ -44,6 +44,9 @@ var pages = map[string]View{
 }
 
 func filled(v View) View {
+	if v.Band.Pupil() && v.Status == 403 {
+		v.Token = "t0ken"
+	}
 	v.Host, v.Reference, v.School, v.Profile = "asked-for.example", "SG-1A2B", "Millbrook Primary", v.Band.String()
 	return v
 }
@@ -115,7 +118,11 @@ func TestStaticPage(t *testing.T) {
 	for name, v := range pages {
 		walk(t, render(t, filled(v)), func(n *html.Node) {
 			switch n.Data {
-			case "script", "form", "input", "img", "iframe", "link", "object", "embed", "base", "use":
+			case "form", "input", "textarea", "button":
+				if v.Token == "" && filled(v).Token == "" { // only a child's page has the button
+					t.Errorf("%s: <%s>", name, n.Data)
+				}
+			case "script", "img", "iframe", "link", "object", "embed", "base", "use":
 				t.Errorf("%s: <%s>", name, n.Data)
 			case "style":
 				sum := sha256.Sum256([]byte(n.FirstChild.Data))
@@ -132,7 +139,7 @@ func TestStaticPage(t *testing.T) {
 	}
 	want := http.Header{
 		"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"},
-		"Referrer-Policy": {"no-referrer"}, "X-Content-Type-Options": {"nosniff"},
+		"Referrer-Policy": {"same-origin"}, "X-Content-Type-Options": {"nosniff"},
 		"Content-Security-Policy": {contentPolicy},
 	}
 	if diff := cmp.Diff(want, h); diff != "" {
@@ -156,6 +163,9 @@ func TestNaughtyStrings(t *testing.T) {
 			}
 			w := filled(v)
 			w.Host, w.School, w.Reference, w.Ask, w.Notice = s, s, s, s, ""
+			if w.Token != "" {
+				w.Token = s
+			}
 			if w.Note != "" {
 				w.Note = s
 			}
@@ -175,6 +185,9 @@ func shape(t *testing.T, page string) string {
 	walk(t, page, func(n *html.Node) {
 		b.WriteString("<" + n.Data)
 		for _, a := range n.Attr {
+			if a.Key == "value" { // the reference itself, which may be anything here
+				a.Val = ""
+			}
 			b.WriteString(" " + a.Key + "=" + a.Val)
 		}
 		b.WriteString(">\n")
@@ -262,5 +275,37 @@ func TestPatterns(t *testing.T) {
 	}
 	if n := len(patterns.kept); n > maxPatterns {
 		t.Errorf("%d patterns kept, at most %d wanted", n, maxPatterns)
+	}
+}
+
+// A child's page has one button, which leads to the box and says which event is
+// meant; free text is for KS2 alone. An adult's page has none, and the page of
+// thanks repeats what to do (R17, R18, S12).
+func TestTellSomebody(t *testing.T) {
+	for name, v := range pages {
+		page := render(t, filled(v))
+		has := strings.Contains(page, `action="`+TellPath+`"`)
+		if want := v.Band.Pupil() && v.Status == 403; has != want {
+			t.Errorf("%s: button %v, want %v", name, has, want)
+		}
+		if text := strings.Contains(page, "<textarea"); text != (has && v.Band == policy.KS2) {
+			t.Errorf("%s: a place to write: %v", name, text)
+		}
+		v.Reference = ""
+		if has && strings.Contains(render(t, v), "<form") {
+			t.Errorf("%s: a button without an event to tell of", name)
+		}
+	}
+	for kept, says := range map[bool]string{true: "will hear of it", false: "go and tell a grown-up now"} {
+		h := http.Header{}
+		page, err := Thanks(h, "Millbrook Primary", kept)
+		if err != nil || h.Get("Content-Security-Policy") != contentPolicy {
+			t.Fatalf("%v, headers %v", err, h)
+		}
+		for _, want := range []string{"Thank you", "Turn the screen away", "Tell your teacher", "0800 1111", says} {
+			if !strings.Contains(string(page), want) {
+				t.Errorf("kept %v: does not say %q:\n%s", kept, want, page)
+			}
+		}
 	}
 }

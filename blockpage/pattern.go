@@ -15,6 +15,7 @@ import (
 const (
 	hostSlot      = "schoolgate-slot-host"
 	referenceSlot = "schoolgate-slot-reference"
+	tokenSlot     = "schoolgate-slot-token"
 )
 
 // piece is a part of a page: text as it is, or one of the slots.
@@ -41,6 +42,9 @@ func Render(v View) ([]byte, error) {
 	if v.Reference != "" {
 		k.Reference = referenceSlot
 	}
+	if v.Token != "" {
+		k.Token = tokenSlot
+	}
 	patterns.RLock()
 	p, ok := patterns.kept[k]
 	patterns.RUnlock()
@@ -52,7 +56,9 @@ func Render(v View) ([]byte, error) {
 		p = cut(page)
 		keep(k, p)
 	}
-	return fill(p, template.HTMLEscapeString(v.Host), template.HTMLEscapeString(v.Reference)), nil
+	return fill(p, map[string]string{
+		hostSlot: template.HTMLEscapeString(v.Host), referenceSlot: template.HTMLEscapeString(v.Reference), tokenSlot: template.HTMLEscapeString(v.Token),
+	}), nil
 }
 
 func keep(k View, p []piece) {
@@ -68,7 +74,7 @@ func keep(k View, p []piece) {
 func cut(page []byte) (pieces []piece) {
 	for len(page) > 0 {
 		at, slot := len(page), ""
-		for _, s := range []string{hostSlot, referenceSlot} {
+		for _, s := range []string{hostSlot, referenceSlot, tokenSlot} {
 			if i := bytes.Index(page, []byte(s)); i >= 0 && i < at {
 				at, slot = i, s
 			}
@@ -79,20 +85,15 @@ func cut(page []byte) (pieces []piece) {
 	return pieces
 }
 
-func fill(pieces []piece, host, reference string) []byte {
+func fill(pieces []piece, slots map[string]string) []byte {
 	size := 0
 	for _, p := range pieces {
-		size += len(p.text) + max(len(host), len(reference))
+		size += len(p.text) + len(slots[p.slot])
 	}
 	page := make([]byte, 0, size)
 	for _, p := range pieces {
 		page = append(page, p.text...)
-		switch p.slot {
-		case hostSlot:
-			page = append(page, host...)
-		case referenceSlot:
-			page = append(page, reference...)
-		}
+		page = append(page, slots[p.slot]...)
 	}
 	return page
 }

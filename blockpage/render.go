@@ -25,6 +25,7 @@ var (
 	adultPage     = parse("adult")
 	mandatoryPage = parse("mandatory")
 	troublePage   = parse("trouble")
+	thanksPage    = parse("thanks")
 
 	contentPolicy = csp()
 )
@@ -42,7 +43,7 @@ func mustRead(name string) string {
 func parse(name string) *template.Template {
 	layout := strings.Replace(mustRead("templates/layout.html"), "<style></style>", "<style>"+style+"</style>", 1)
 	t := template.Must(template.New("layout.html").Parse(layout))
-	return template.Must(t.ParseFS(files, "templates/symbols.html", "templates/"+name+".html"))
+	return template.Must(t.ParseFS(files, "templates/symbols.html", "templates/tellform.html", "templates/"+name+".html"))
 }
 
 // csp allows this page's style sheet, by its hash, and nothing else. It may not
@@ -51,7 +52,7 @@ func parse(name string) *template.Template {
 func csp() string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }
 
 // SetHeader sets the headers that every page needs.
@@ -59,7 +60,9 @@ func SetHeader(h http.Header) {
 	h["Content-Type"] = []string{"text/html; charset=utf-8"}
 	h["Content-Security-Policy"] = []string{contentPolicy}
 	h["Cache-Control"] = []string{"no-store"}
-	h["Referrer-Policy"] = []string{"no-referrer"}
+	// To the site itself only, and nothing of ours is sent there: with none at all a
+	// browser hides from us where a press of the button came from.
+	h["Referrer-Policy"] = []string{"same-origin"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 }
 
@@ -71,6 +74,26 @@ type sheet struct {
 	Class                     string
 	Pupil                     bool
 	Grave                     bool // nothing that a lesson could need
+	Kept                      bool // of the page of thanks: somebody will hear
+}
+
+// TellPath is where the button to tell somebody leads, on whatever site the page
+// stands for: the door takes it, and the site never hears of it.
+const TellPath = "/.well-known/schoolgate-tell"
+
+// TellPath is for the templates.
+func (*sheet) TellPath() string { return TellPath }
+
+// Thanks is the page for a child that told somebody (R18). Where it could not be
+// kept, it says to go and tell a grown-up.
+func Thanks(h http.Header, school string, kept bool) ([]byte, error) {
+	SetHeader(h)
+	var buf bytes.Buffer
+	s := &sheet{View: View{School: school}, Title: "Thank you", Class: "thanks", Pupil: true, Kept: kept}
+	if err := thanksPage.ExecuteTemplate(&buf, "layout.html", s); err != nil {
+		return nil, fmt.Errorf("page of thanks: %w", err)
+	}
+	return buf.Bytes(), nil
 }
 
 // execute writes the page for v from its template.

@@ -20,6 +20,7 @@ type View struct {
 	Rule      string // file:line; adults only
 	Note      string // the school's own reason; adults only
 	Reference string // "" where no event could be recorded
+	Token     string // lets a pupil tell somebody of this page ([TellPath]); "" leaves the button out
 
 	School string // name of the school
 	Ask    string // whom adults ask, e.g. "the IT office, extension 12"
@@ -31,6 +32,7 @@ type Pages struct {
 	School string
 	Ask    string
 	Notice string
+	Token  func(*policy.Event) string // of the button to tell somebody; nil for none
 }
 
 // Page writes the page for a recorded event and sets the headers it needs.
@@ -48,6 +50,9 @@ func (p Pages) View(r policy.Ruling, e *policy.Event) View {
 	}
 	if e.ID != 0 {
 		v.Reference = e.ID.String()
+		if p.Token != nil && v.Band.Pupil() && v.kind() != trouble {
+			v.Token = p.Token(e)
+		}
 	}
 	if e.Reason == policy.ReasonMandatory {
 		v.Host, v.Rule, v.Note, v.Category = "", "", "", policy.Uncategorised

@@ -139,6 +139,7 @@ type School struct {
 	Policy  *policy.Policy
 	Members []Member
 	Alerts  Alerts
+	Seal    Seal
 
 	Retention Retention
 }
@@ -152,6 +153,10 @@ type Retention struct {
 	Staff    int // what staff did with the box
 	Path     int // after these, the path of an address and the words of a search go, and the host stays
 }
+
+// Seal is the public keys that the address of a mandatory hit is sealed to, both of
+// which it takes to open it (F7). Without them it is not kept.
+type Seal struct{ DSL, Head string }
 
 // Member says that whoever is at an address or has a hardware address is in a
 // group, and which device it is. Exactly one of Prefix and MAC is set.

@@ -86,6 +86,12 @@ type Event struct {
 	Subject string `json:"subject,omitempty"` // what it was done to: a device, a host, a reference, a query
 	Note    string `json:"note,omitempty"`    // why, in that person's words (R31)
 
+	// The address of a mandatory hit, sealed to two people (F7): binary, and in no
+	// index, export, mail or page. Secret is the same before it is sealed: the one
+	// who keeps events takes it off and never keeps it.
+	Sealed string  `json:"-"`
+	Secret *Secret `json:"-"`
+
 	PolicyVersion string `json:"policy,omitempty"`
 	StoreVersion  uint64 `json:"store,omitempty"`
 }
@@ -118,7 +124,9 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 	if r.Reason == ReasonMandatory {
 		if r.Overblock() {
 			e.Finding = FindingOverblock
+			return e // the page is not known, so there is nothing to report
 		}
+		e.Secret = secretOf(q)
 		return e
 	}
 	if r.Shielded { // a help-line: that it was used is counted, by whom and which is not kept
@@ -129,6 +137,29 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 	e.Path, _, _ = strings.Cut(q.Path, "?")
 	return e
 }
+
+// Secret is an address that must not be kept in clear. It prints as a word, so that
+// no log or error shows it; only Reveal gives it.
+type Secret struct{ address string }
+
+func secretOf(q Request) *Secret {
+	scheme := "https"
+	if q.Door == DoorHTTP {
+		scheme = "http"
+	}
+	return &Secret{scheme + "://" + q.Host.String() + q.Path}
+}
+
+// Reveal is the address, for who seals it.
+func (s *Secret) Reveal() string { return s.address }
+
+func (*Secret) String() string { return "(sealed)" }
+
+// GoString is String, also for %#v.
+func (*Secret) GoString() string { return "(sealed)" }
+
+// MarshalText keeps it out of every text format.
+func (*Secret) MarshalText() ([]byte, error) { return []byte("(sealed)"), nil }
 
 // StaffAct is the record of what a person did with the box: when, who, the act as a
 // word, what it was done to, and why in that person's own words.

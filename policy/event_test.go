@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/netip"
 	"strings"
@@ -119,7 +120,19 @@ func TestEvent(t *testing.T) {
 		}
 		q := Request{Door: DoorHTTP, Client: test.client, Host: u.Host, Path: u.Path, Time: tuesday}
 		test.want.Time, test.want.Door, test.want.PolicyVersion, test.want.StoreVersion = tuesday, DoorHTTP, "v1", 7
-		if got := s.Decide(q).Event(q); got != test.want {
+		got := s.Decide(q).Event(q)
+		if mandatory := got.Reason == ReasonMandatory && got.Finding == ""; (got.Secret != nil) != mandatory { // F7
+			t.Errorf("%s: something to seal: %v, want %v", test.promise, got.Secret != nil, mandatory)
+		} else if mandatory {
+			if s := fmt.Sprintf("%v %+v %#v %s", got, &got, got.Secret, got.Secret); strings.Contains(s, u.Host.String()) || got.Secret.Reveal() != "http://"+u.Host.String()+u.Path {
+				t.Errorf("%s: printed as %s, revealed as %s", test.promise, s, got.Secret.Reveal())
+			}
+			if b, err := json.Marshal(got); err != nil || strings.Contains(string(b), u.Host.String()) {
+				t.Errorf("%s: as JSON %s, %v", test.promise, b, err)
+			}
+		}
+		got.Secret = nil
+		if got != test.want {
 			t.Errorf("%s:\n got %+v\nwant %+v", test.promise, got, test.want)
 		}
 	}

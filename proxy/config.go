@@ -53,6 +53,12 @@ type Config struct {
 	Resolver Resolver
 	Pages    Pages
 
+	// Tell takes a press of the button that a block page has, posted to TellPath on
+	// whatever site the page stands for: the site never hears of it. nil has no
+	// button.
+	TellPath string
+	Tell     func(http.ResponseWriter, *http.Request, netip.Addr)
+
 	ConnectPorts []uint16 // ports CONNECT may name besides 443
 	HTTPPorts    []uint16 // ports a plain URL may name besides 80
 	// AllowDestinations are ranges of the inside that may be reached, as a

@@ -205,6 +205,10 @@ func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel
 	defer s.serving.leave()
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
+	if s.pressed(r) {
+		s.button(x.writer, r, clientOf(r).Client)
+		return
+	}
 	o := tn.outcome
 	if tn.sight != paged {
 		t := tn.target

@@ -32,6 +32,11 @@ func pac(self net.Addr) string {
 	return fmt.Sprintf("function FindProxyForURL(url, host) { return \"PROXY %s\"; }\n", self)
 }
 
+// pressed reports whether a request is a press of the button on a block page.
+func (s *Server) pressed(r *http.Request) bool {
+	return s.button != nil && r.Method == http.MethodPost && r.URL.Path == s.tellPath
+}
+
 // servePage answers at the sinkhole: the DNS door sent a blocked name here, and
 // the person behind the browser is told why. The name is decided anew for that
 // client, so the page is the right one even if the lists have changed since.
@@ -42,6 +47,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	defer s.serving.leave()
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
+	if s.pressed(r) {
+		s.button(x.writer, r, clientOf(r).Client)
+		return
+	}
 	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r)}
 	t.Door, t.Time = policy.DoorHTTP, now()
 	u, err := policy.ParseURL("http://" + r.Host + r.URL.RequestURI())

@@ -25,7 +25,9 @@ type Server struct {
 	sink     policy.Sink
 	resolver Resolver
 	pages    Pages
-	names    Names // may be nil
+	tellPath string
+	button   func(http.ResponseWriter, *http.Request, netip.Addr) // may be nil
+	names    Names                                                // may be nil
 	log      *slog.Logger
 	metrics  *metrics
 	limits   Limits
@@ -105,7 +107,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, names: cfg.Names,
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, tellPath: cfg.TellPath, button: cfg.Tell, names: cfg.Names,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),

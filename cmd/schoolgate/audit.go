@@ -192,12 +192,17 @@ func (c *auditExportCmd) Run(s *session) error {
 
 type auditVerifyCmd struct {
 	configFlag
-	Dir  string   `help:"Journal folder (default: that of the configuration)." placeholder:"DIR"`
-	Head []string `help:"A head kept elsewhere, as printed by an earlier verify." placeholder:"LINE"`
+	Dir    string   `help:"Journal folder (default: that of the configuration)." placeholder:"DIR"`
+	Head   []string `help:"A head kept elsewhere, as printed by an earlier verify." placeholder:"LINE"`
+	Bundle string   `help:"An evidence bundle to check instead: it needs no box, no journal and no configuration." placeholder:"FILE"`
+	Key    string   `help:"Of a bundle: the box's key, as it was handed out beforehand (incidents key)." placeholder:"LINE"`
 }
 
 // Run checks the whole journal and says where it is not as it was written.
 func (c *auditVerifyCmd) Run(s *session) error {
+	if c.Bundle != "" {
+		return verifyBundle(s, c.Bundle, c.Key)
+	}
 	cfg, err := c.load(s)
 	if err != nil {
 		return err

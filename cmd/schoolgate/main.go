@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type cli struct {
 	Firewall firewallCmd `cmd:"" help:"The rules of the gateway: nothing goes round the doors."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
+	Incidents  incidentsCmd  `cmd:"" help:"The register of breaches and incidents: what happened, what must be done, what was done."`
 	Quarantine quarantineCmd `cmd:"" help:"Cut devices off while an incident is looked into."`
 	Block      blockCmd      `cmd:"" help:"Close a host or page for everyone, at once (emergency block)."`
 	Unblock    unblockCmd    `cmd:"" help:"Open a host or page again that was closed in an emergency; takes two people."`
@@ -52,6 +54,7 @@ type cli struct {
 type session struct {
 	ctx    context.Context
 	stdin  io.Reader
+	lines  *bufio.Reader // of stdin, once something reads it by lines
 	stdout io.Writer
 	stderr io.Writer
 }

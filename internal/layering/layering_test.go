@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"reports":     {"policy"},
 	"terms":       {"policy", "internal/phrases"},
 	"containment": {"policy"},
+	"incidents":   {"policy"},
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
 
@@ -44,11 +45,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment",
+		"containment", "incidents",
 		"dnsfilter", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "firewall", "proxy/inspect", "terms"},
+	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,

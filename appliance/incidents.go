@@ -1,0 +1,247 @@
+package appliance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"schoolgate/alerts"
+	"schoolgate/audit"
+	"schoolgate/configs"
+	"schoolgate/incidents"
+	"schoolgate/policy"
+)
+
+// incidentsDir is the register of incidents: a journal of its own beside that of
+// browsing, with keys of its own (R41).
+const incidentsDir = "incidents"
+
+// openIncidents opens the register for writing.
+func (a *Appliance) openIncidents(context.Context) error {
+	cfg := a.config.Load()
+	if err := a.sink.configure(cfg.School.Seal); err != nil {
+		return fmt.Errorf("incidents: %w", err)
+	}
+	r, closeIt, err := writeRegister(cfg)
+	if err != nil {
+		return err
+	}
+	if gaps := r.Gaps(); gaps != nil {
+		a.log.Error("part of the register of incidents cannot be read", "err", gaps)
+	}
+	a.register = r
+	a.onClose(closeIt)
+	return a.openTelling()
+}
+
+// registerDir is the register of a box, for reading.
+func registerDir(cfg *configs.Config) audit.Dir {
+	return audit.Dir{Path: filepath.Join(cfg.Box.Data, incidentsDir)}
+}
+
+// writeRegister opens the register for one who adds to it.
+func writeRegister(cfg *configs.Config) (*incidents.Register, func() error, error) {
+	dir := registerDir(cfg)
+	journal, err := audit.Open(dir.Path, audit.Options{Durability: audit.Strict})
+	if err != nil {
+		return nil, nil, fmt.Errorf("register of incidents: %w", err)
+	}
+	return incidents.Read(dir.Search(context.Background(), audit.Query{}), journal), journal.Close, nil
+}
+
+// Incidents is the register of a box as it is now, to be read.
+func Incidents(ctx context.Context, cfg *configs.Config) (*incidents.Register, error) {
+	dir := registerDir(cfg)
+	if _, err := os.Stat(dir.Path); errors.Is(err, os.ErrNotExist) {
+		return incidents.Read(func(func(policy.Event, error) bool) {}, nil), nil
+	}
+	r := incidents.Read(dir.Search(ctx, audit.Query{}), nil)
+	return r, nil
+}
+
+// Incident carries out one act on the register: through the daemon where one runs.
+func Incident(ctx context.Context, cfg *configs.Config, c incidents.Command) (i incidents.Incident, err error) {
+	err = command(ctx, cfg.Box.Data, "incident", c, &i)
+	if !errors.Is(err, ErrNotRunning) {
+		return i, err
+	}
+	if err := os.MkdirAll(cfg.Box.Data, 0o700); err != nil {
+		return i, err
+	}
+	r, closeIt, err := writeRegister(cfg)
+	if err != nil {
+		return i, err
+	}
+	i, err = r.Do(c)
+	return i, errors.Join(err, closeIt())
+}
+
+// incident is Incident's other end.
+func (a *Appliance) incident(w http.ResponseWriter, r *http.Request) {
+	var c incidents.Command
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAct)).Decode(&c); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	i, err := a.register.Do(c)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	i.Steps = i.Steps[len(i.Steps)-1:] // it may have thousands
+	a.answer(w, i)
+}
+
+// FactsOf is what the log says of one event.
+func FactsOf(ctx context.Context, cfg *configs.Config, id policy.EventID) (incidents.Facts, incidents.Subject, error) {
+	e, err := Journal(cfg).Event(ctx, id)
+	if err != nil {
+		return incidents.Facts{}, "", err
+	}
+	if e.Door == policy.DoorStaff {
+		return incidents.Facts{}, "", fmt.Errorf("%s is what a member of staff did with the box, and no request", id)
+	}
+	return facts(&e), subject(cfg, &e), nil
+}
+
+// maxBlob bounds a sealed address that an incident keeps, so that it outlives the
+// log's retention.
+const maxBlob = 4000
+
+func facts(e *policy.Event) incidents.Facts {
+	f := incidents.Facts{
+		Event: e.ID, Time: e.Time, Client: e.Client, Device: e.Device, Group: e.Group, Profile: e.Profile, Person: e.Person,
+		Category: e.Category.Class().Title, Theme: e.Theme, Words: e.Words, Verdict: e.Verdict.String(), Severity: e.Severity,
+	}
+	if e.Reason == policy.ReasonMandatory {
+		if f.Sealed = true; len(e.Sealed) <= maxBlob {
+			f.Blob = []byte(e.Sealed)
+		}
+	} else if e.Host != "" {
+		f.URL = address(e)
+	}
+	return f
+}
+
+// address is what an event says of where it went.
+func address(e *policy.Event) string {
+	switch e.Door {
+	case policy.DoorHTTP:
+		return "http://" + e.Host + e.Path
+	case policy.DoorDNS:
+		return e.Host
+	}
+	return "https://" + e.Host + e.Path
+}
+
+// subject is whom an incident of an event is about: a member of staff, by the
+// profile the request was decided under, or else pupils.
+func subject(cfg *configs.Config, e *policy.Event) incidents.Subject {
+	if p := cfg.School.Policy.Profile(e.Profile); p != nil && p.Band == policy.Staff {
+		return incidents.Staff
+	}
+	return incidents.Pupils
+}
+
+// FactsOfAlert is what the log says of an alert's events: of the gravest, with the
+// numbers of the others.
+func FactsOfAlert(ctx context.Context, cfg *configs.Config, reference string, role incidents.Role) (incidents.Facts, incidents.Subject, error) {
+	desk, err := OpenAlertDesk(cfg, alerts.Reader{As: string(role)})
+	if err != nil {
+		return incidents.Facts{}, "", err
+	}
+	a, err := desk.Find(reference)
+	if err != nil {
+		return incidents.Facts{}, "", err
+	}
+	if len(a.Events) == 0 {
+		return incidents.Facts{}, "", fmt.Errorf("%s names no entry of the log", a.Reference())
+	}
+	f, s, err := FactsOf(ctx, cfg, a.Events[0])
+	f.Alert, f.More = a.Reference(), a.Events[1:min(len(a.Events), maxMore)]
+	return f, s, err
+}
+
+// around is how far from the time that somebody remembers the log is looked
+// through, and maxMore how many further entries are named.
+const (
+	around  = 10 * time.Minute
+	maxMore = 50
+)
+
+// FactsAround is what the log says of a device at about a time, for somebody who
+// saw something and did not note the address: the gravest entry, or else the
+// blocked one nearest to the time.
+func FactsAround(ctx context.Context, cfg *configs.Config, device string, at time.Time) (incidents.Facts, incidents.Subject, error) {
+	q := audit.Query{From: at.Add(-around), To: at.Add(around), Device: device}
+	if addr, err := netip.ParseAddr(device); err == nil {
+		q.Device, q.Client = "", addr.String()
+	}
+	if _, err := os.Stat(Journal(cfg).Path); errors.Is(err, os.ErrNotExist) {
+		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
+	}
+	var best policy.Event
+	var more []policy.EventID
+	for e, err := range Journal(cfg).Search(ctx, q) {
+		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
+			continue // what can be read is better than nothing
+		}
+		if err != nil {
+			return incidents.Facts{}, "", err
+		}
+		if e.Door == policy.DoorStaff || e.Verdict == policy.Allow && !e.Flagged() && e.Use != policy.UsePerson {
+			continue
+		}
+		if len(more) < maxMore {
+			more = append(more, e.ID)
+		}
+		if best.ID == 0 || graver(&e, &best, at) {
+			best = e
+		}
+	}
+	if best.ID == 0 {
+		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
+	}
+	f := facts(&best)
+	f.More = slices.DeleteFunc(more, func(id policy.EventID) bool { return id == best.ID })
+	return f, subject(cfg, &best), nil
+}
+
+func graver(e, than *policy.Event, at time.Time) bool {
+	if e.Severity != than.Severity {
+		return e.Severity > than.Severity
+	}
+	if (e.Verdict == policy.Allow) != (than.Verdict == policy.Allow) {
+		return e.Verdict != policy.Allow
+	}
+	return e.Time.Sub(at).Abs() < than.Time.Sub(at).Abs()
+}
+
+// SealedAddress is the sealed address of a mandatory hit: of an incident, by its
+// reference, or of a log entry.
+func SealedAddress(ctx context.Context, cfg *configs.Config, ref string, role incidents.Role) ([]byte, error) {
+	none := errors.New("no sealed address is kept of it: it is of no mandatory list, or incidents.seal_to had no keys when it happened")
+	if id, err := policy.ParseEventID(ref); err == nil {
+		e, err := Journal(cfg).Event(ctx, id)
+		if err == nil && e.Sealed == "" {
+			err = fmt.Errorf("%s: %w", id, none)
+		}
+		return []byte(e.Sealed), err
+	}
+	r, err := Incidents(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	i, err := r.Get(ref, role)
+	if err == nil && len(i.Facts.Blob) == 0 {
+		err = fmt.Errorf("%s: %w", i.Ref(), none)
+	}
+	return i.Facts.Blob, err
+}

@@ -1,0 +1,117 @@
+package appliance
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"schoolgate/audit"
+	"schoolgate/configs"
+	"schoolgate/incidents"
+	"schoolgate/policy"
+)
+
+// sealing is the journal as the doors see it. What must not be kept in clear, the
+// address of a mandatory hit, is sealed on its way, or dropped where the school has
+// given no keys (F7, privacy 8). It costs other events one comparison.
+type sealing struct {
+	journal *audit.Journal
+	log     *slog.Logger
+	to      atomic.Pointer[incidents.Seal] // nil keeps nothing
+	limit   *rate.Limiter
+
+	mu   sync.Mutex
+	kept map[[sha256.Size]byte]keptSeal // lately sealed: one tablet may ask for one page again and again
+}
+
+type keptSeal struct {
+	sealed string
+	until  time.Time
+}
+
+const (
+	sealsKept   = 256
+	sealKeep    = 10 * time.Minute
+	sealsASec   = 100 // beyond, a hit is recorded without its address
+	sealsAtOnce = 200
+)
+
+func newSealing(journal *audit.Journal, log *slog.Logger) *sealing {
+	return &sealing{
+		journal: journal, log: log, limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
+	}
+}
+
+// configure takes the keys of a configuration.
+func (s *sealing) configure(c configs.Seal) error {
+	if c == (configs.Seal{}) {
+		s.to.Store(nil)
+		return nil
+	}
+	to, err := incidents.ParseSeal(c.DSL, c.Head)
+	if err != nil {
+		return err
+	}
+	s.to.Store(to)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.kept) // they are sealed to others
+	return nil
+}
+
+// Record implements [policy.Sink].
+func (s *sealing) Record(e *policy.Event) error {
+	if e.Secret != nil {
+		s.seal(e)
+	}
+	return s.journal.Record(e)
+}
+
+// RecordBatch records events in one go.
+func (s *sealing) RecordBatch(list []policy.Event) error {
+	for i := range list {
+		if list[i].Secret != nil {
+			s.seal(&list[i])
+		}
+	}
+	return s.journal.RecordBatch(list)
+}
+
+// seal takes the address off the event and leaves it sealed. That it fails is no
+// reason to lose the event.
+func (s *sealing) seal(e *policy.Event) {
+	address := e.Secret.Reveal()
+	e.Secret = nil
+	to := s.to.Load()
+	if to == nil {
+		return
+	}
+	key, now := sha256.Sum256([]byte(address)), time.Now()
+	s.mu.Lock()
+	kept, ok := s.kept[key]
+	s.mu.Unlock()
+	if ok && now.Before(kept.until) {
+		e.Sealed = kept.sealed
+		return
+	}
+	if !s.limit.AllowN(now, 1) {
+		s.log.Warn("too many hits on mandatory lists at once: some are recorded without their sealed address")
+		return
+	}
+	sealed, err := to.Close(address)
+	if err != nil {
+		s.log.Error("address of a mandatory hit not sealed, so it is not kept", "err", err)
+		return
+	}
+	e.Sealed = string(sealed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kept) >= sealsKept {
+		clear(s.kept)
+	}
+	s.kept[key] = keptSeal{e.Sealed, now.Add(sealKeep)}
+}

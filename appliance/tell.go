@@ -1,0 +1,236 @@
+package appliance
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"schoolgate/blockpage"
+	"schoolgate/incidents"
+	"schoolgate/policy"
+)
+
+// A pupil's block page has a button to tell somebody (R17, R18, S12). Pressing it
+// opens an incident of the page's event, and raises an alert; then the child is
+// thanked. It needs no page to be opened again: what there is to know, the log knows.
+
+const (
+	tellKeyFile = "tell.key"
+	tellKeySize = 32
+	tellFor     = 30 * time.Minute // how long a page's button works, at least
+	tellBody    = 4 << 10          // bytes of a press
+	tellWords   = 300              // letters that a child in KS2 may write
+	toldBy      = "a pupil, on the block page"
+
+	// themeTold is what such an alert is about, so that it is one of its own.
+	themeTold    = "told"
+	severityTold = 3
+)
+
+// One tablet may tell of so much, and the whole school; beyond it the child is still
+// thanked, and the log has a word of it.
+const (
+	tellsPerClient  = 5
+	tellEvery       = 2 * time.Minute
+	tellsAll        = 60
+	tellAllEvery    = 10 * time.Second
+	tellClientsKept = 1000
+)
+
+// telling takes what children tell.
+type telling struct {
+	key [tellKeySize]byte
+
+	mu       sync.Mutex
+	all      *rate.Limiter
+	byClient map[netip.Addr]*rate.Limiter
+}
+
+// openTelling reads or makes the key of the buttons, before any page is shown.
+func (a *Appliance) openTelling() error {
+	t := &a.tell
+	t.all, t.byClient = rate.NewLimiter(rate.Every(tellAllEvery), tellsAll), map[netip.Addr]*rate.Limiter{}
+	path := filepath.Join(a.box().Data, tellKeyFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		text = make([]byte, tellKeySize)
+		rand.Read(text)
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err == nil && len(text) != tellKeySize {
+		// A key cut short by a power cut: buttons of pages shown before work no more.
+		text = make([]byte, tellKeySize)
+		rand.Read(text)
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("key of the pages: %w", err)
+	}
+	copy(t.key[:], text)
+	return nil
+}
+
+// token lets the client that a page was shown to tell of that page's event, and
+// nobody else of it or of another.
+func (t *telling) token(id policy.EventID, client netip.Addr, at time.Time) string {
+	m := hmac.New(sha256.New, t.key[:])
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(id))
+	binary.BigEndian.PutUint64(b[8:], uint64(at.Unix()/int64(tellFor/time.Second)))
+	m.Write(b[:])
+	m.Write([]byte(client.Unmap().WithZone("").String()))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil)[:18])
+}
+
+func (t *telling) believes(token string, id policy.EventID, client netip.Addr, now time.Time) bool {
+	for _, at := range []time.Time{now, now.Add(-tellFor)} {
+		if hmac.Equal([]byte(token), []byte(t.token(id, client, at))) {
+			return true
+		}
+	}
+	return false
+}
+
+// tokenOf is the token of a page for an event.
+func (t *telling) tokenOf(e *policy.Event) string {
+	client, err := netip.ParseAddr(e.Client)
+	if err != nil {
+		return "" // nobody known is behind it: a help-line, say
+	}
+	return t.token(e.ID, client, e.Time)
+}
+
+// lets reports whether a client may tell of one more thing now.
+func (t *telling) lets(client netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.byClient[client]
+	if l == nil {
+		if len(t.byClient) >= tellClientsKept {
+			clear(t.byClient)
+		}
+		l = rate.NewLimiter(rate.Every(tellEvery), tellsPerClient)
+		t.byClient[client] = l
+	}
+	return l.Allow() && t.all.Allow()
+}
+
+// told answers a press of the button. Whatever happens the child is thanked; where
+// nothing could be kept the page says to go and tell a grown-up.
+func (a *Appliance) told(w http.ResponseWriter, r *http.Request, client netip.Addr) {
+	status := http.StatusOK
+	err := a.keepTold(w, r, client)
+	if err != nil {
+		status = http.StatusForbidden
+		a.log.Warn("what a pupil told was not kept", "err", err)
+	}
+	page, err := blockpage.Thanks(w.Header(), a.config.Load().School.Name, status == http.StatusOK)
+	if err != nil {
+		a.log.Error("page of thanks not written", "err", err)
+		page = []byte("Thank you. Turn the screen away and tell your teacher.\n")
+	}
+	w.WriteHeader(status)
+	if _, err := w.Write(page); err != nil {
+		a.log.Debug("page of thanks not sent", "err", err)
+	}
+}
+
+var (
+	errNotOurs  = errors.New("the press did not come from a page of ours")
+	errTooOften = errors.New("too many presses")
+)
+
+func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client netip.Addr) error {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return errNotOurs
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, tellBody)
+	if err := r.ParseForm(); err != nil {
+		return errNotOurs // its text may hold what the child wrote
+	}
+	id, err := policy.ParseEventID(r.PostForm.Get("ref"))
+	if err != nil || !a.tell.believes(r.PostForm.Get("token"), id, client, time.Now()) {
+		return errNotOurs
+	}
+	if i, ok := a.register.OfEvent(id); ok { // pressed twice, or told by somebody already
+		return a.raiseTold(&i)
+	}
+	if !a.tell.lets(client) {
+		return errTooOften
+	}
+	e, err := Journal(a.config.Load()).Event(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	f := facts(&e)
+	i, err := a.register.Do(incidents.Command{
+		Act: incidents.ActOpen, By: toldBy, Change: incidents.Change{
+			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: a.wordsOf(&e, r.PostForm.Get("words")),
+		},
+	})
+	if err != nil {
+		if again, ok := a.register.OfEvent(id); ok { // two presses at once
+			return a.raiseTold(&again)
+		}
+		return err
+	}
+	return a.raiseTold(&i)
+}
+
+// wordsOf is what a child in KS2 wrote; younger ones are not asked to.
+func (a *Appliance) wordsOf(e *policy.Event, text string) string {
+	p := a.config.Load().School.Policy.Profile(e.Profile)
+	if p == nil || p.Band != policy.KS2 {
+		return ""
+	}
+	text = strings.ToValidUTF8(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " "), "")
+	if letters := []rune(text); len(letters) > tellWords {
+		text = string(letters[:tellWords])
+	}
+	return text
+}
+
+// raiseTold sees to it that somebody hears of an incident that a page opened: by a
+// flagged event, which alerts reads. It is noted on the incident, so that a crash
+// between the two means that it is told again, and never that it is not told.
+func (a *Appliance) raiseTold(i *incidents.Incident) error {
+	a.raising.Lock()
+	defer a.raising.Unlock()
+	if now, ok := a.register.OfEvent(i.Facts.Event); i.Source != incidents.SourcePage || ok && now.Alerted {
+		return nil
+	}
+	f := &i.Facts
+	e := policy.Event{
+		Time: time.Now(), Door: policy.DoorHTTP, Client: f.Client, Device: f.Device, Group: f.Group, Profile: f.Profile, Person: f.Person,
+		Pupil: true, Verdict: policy.Block, Reason: policy.ReasonDefault, Theme: themeTold, Finding: themeTold,
+		Severity: max(severityTold, f.Severity), PolicyVersion: a.engine.Current().Policy.Version, StoreVersion: a.engine.Current().StoreVersion,
+	}
+	if err := a.journal.Record(&e); err != nil {
+		return err
+	}
+	_, err := a.register.Do(incidents.Alerted(i.Ref(), e.ID))
+	return err
+}
+
+// raiseForgotten raises what a crash kept from being raised.
+func (a *Appliance) raiseForgotten() {
+	for _, i := range a.register.Unalerted() {
+		if err := a.raiseTold(&i); err != nil {
+			a.log.Error("an incident that a pupil opened is not told yet", "incident", i.Ref(), "err", err)
+		}
+	}
+}
