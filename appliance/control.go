@@ -57,6 +57,7 @@ func (a *Appliance) controlHandler() http.Handler {
 		reply.Changed = changed
 		a.answer(w, reply)
 	})
+	mux.HandleFunc("POST /untrusting", func(w http.ResponseWriter, _ *http.Request) { a.answer(w, texts(a.proxy.Untrusting())) })
 	mux.HandleFunc("POST /record", a.recordAct)
 	mux.HandleFunc("POST /contain", a.contain)
 	mux.HandleFunc("POST /reindex", a.reindex)
@@ -85,6 +86,13 @@ func RequestReload(ctx context.Context, dir string) (string, error) {
 		errs[i] = errors.New(p)
 	}
 	return reply.Changed, errors.Join(errs...)
+}
+
+// Untrusting asks the daemon whose data directory is dir for the addresses of the
+// devices that do not trust the school's certificate.
+func Untrusting(ctx context.Context, dir string) (list []string, err error) {
+	err = command(ctx, dir, "untrusting", nil, &list)
+	return list, err
 }
 
 // command sends one command to the daemon whose data directory is dir: in as

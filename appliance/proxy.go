@@ -29,7 +29,7 @@ const authorityDir = "ca"
 func (a *Appliance) openProxy(context.Context) (err error) {
 	c := a.box().Proxy
 	cfg := proxy.Config{
-		Listen: texts(c.Listen), TLSListen: texts(c.TLSListen), PageListen: texts(c.PageListen),
+		Listen: texts(c.Listen), TLSListen: texts(c.TLSListen), Name: c.Name, PageListen: texts(c.PageListen),
 		Transparent: proxy.Transparent{HTTP: texts(c.Transparent.HTTP), TLS: texts(c.Transparent.TLS)},
 		Decider:     &a.engine, Sink: a.sink, Resolver: a.dns, Pages: pages{&a.config, a.tell.tokenOf},
 		TellPath: blockpage.TellPath, Tell: a.told,

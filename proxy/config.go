@@ -41,7 +41,8 @@ type Config struct {
 	// PAC file), and TLS its certificate; where SignIn knows people, they are asked there.
 	TLSListen []string
 	TLS       *tls.Config
-	SignIn    SignIn // nil asks nobody
+	SignIn    SignIn      // nil asks nobody
+	Name      policy.Host // by which devices know the box, for proxy.pac; zero is its address
 
 	PageListen []string // addresses the DNS sinkhole points at; may be empty
 	// Transparent doors take what the gateway redirects to them.

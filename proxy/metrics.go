@@ -85,6 +85,17 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, err
 }
 
+// watchTrust counts the clients that trust nothing of the school's authority.
+func (m *metrics) watchTrust(r prometheus.Registerer, untrusting func() int) error {
+	if r == nil {
+		return nil
+	}
+	return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "schoolgate", Subsystem: "proxy", Name: "untrusting_clients",
+		Help: "Clients that refused the school's certificate within the hour and took none.",
+	}, func() float64 { return float64(untrusting()) }))
+}
+
 func (m *metrics) decided(d policy.Door, v policy.Verdict, took time.Duration) {
 	if int(d) >= len(m.byDoor) || int(v) >= len(m.byDoor[d].verdicts) {
 		m.requests.WithLabelValues(d.String(), v.String()).Inc()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"schoolgate/policy"
 )
@@ -13,9 +15,9 @@ import (
 func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 	h, status, body := http.Header{}, http.StatusNotFound, "This is the school's web filter. There is no page here.\n"
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	if r.URL.Path == "/proxy.pac" || r.URL.Path == "/wpad.dat" {
-		if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-			status, body = http.StatusOK, pac(addr)
+	if asksSettings(r) {
+		if text, ok := s.pac(r); ok {
+			status, body = http.StatusOK, text
 			h.Set("Content-Type", "application/x-ns-proxy-autoconfig")
 		}
 	}
@@ -26,10 +28,52 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pac sends everything here and nothing round us: there is no DIRECT (4.6). It
-// names the address that the browser reached us at.
-func pac(self net.Addr) string {
-	return fmt.Sprintf("function FindProxyForURL(url, host) { return \"PROXY %s\"; }\n", self)
+// asksSettings reports whether a request is for the browser's proxy settings.
+func asksSettings(r *http.Request) bool {
+	return r.URL.Path == "/proxy.pac" || r.URL.Path == "/wpad.dat"
+}
+
+// asksWPAD reports whether a request is for the settings that a browser looks for by
+// itself, at a host named wpad on port 80. They are ours to give: whoever else
+// answered would have every request of the device.
+func asksWPAD(r *http.Request) bool {
+	host := strings.ToLower(r.Host)
+	return r.URL.Path == "/wpad.dat" && (host == "wpad" || strings.HasPrefix(host, "wpad."))
+}
+
+// pac sends everything to the proxy and nothing round it: there is no DIRECT, not for
+// names of the school's own either (4.6). It names the address that the browser
+// reached us at, and on devices where people sign in the proxy inside TLS.
+func (s *Server) pac(r *http.Request) (text string, ok bool) {
+	addr, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if addr == nil {
+		return "", false
+	}
+	self, way, port := addrPort(addr), "PROXY", s.portOf(false)
+	name := self.Addr().String()
+	who := clientOf(r)
+	who.Time = now()
+	if p := s.decider.Decide(who).Profile; p != nil && p.SignIn != policy.NoSignIn && s.portOf(true) != 0 {
+		way, port = "HTTPS", s.portOf(true)
+		if !s.name.IsZero() {
+			name = s.name.String()
+		}
+	}
+	if port == 0 {
+		return "", false
+	}
+	proxy := net.JoinHostPort(name, strconv.Itoa(int(port)))
+	return fmt.Sprintf("function FindProxyForURL(url, host) { return \"%s %s\"; }\n", way, proxy), true
+}
+
+// portOf is the port of the explicit proxy, in clear or inside TLS; 0 for none.
+func (s *Server) portOf(secure bool) uint16 {
+	for _, d := range s.doors {
+		if l, ok := d.listener.(*listener); ok && l.kind.proxy && l.kind.secure == secure {
+			return addrPort(l.Addr()).Port()
+		}
+	}
+	return 0
 }
 
 // pressed reports whether a request is a press of the button on a block page.
@@ -45,6 +89,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.serving.leave()
+	if asksWPAD(r) {
+		s.serveOwn(w, r)
+		return
+	}
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
 	if s.pressed(r) {

@@ -44,6 +44,7 @@ type Server struct {
 	inside1                 *http1     // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
 	inspector               *inspector // nil looks inside nothing
 	phrases                 *pagescan.Set
+	name                    policy.Host           // of the box, zero for its address
 	signIn                  SignIn                // nil asks nobody
 	nearby                  func(netip.Addr) bool // whether a client is the box itself: nobody listens between
 	reading                 atomic.Int64          // pages being read
@@ -111,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
-		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
+		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, name: cfg.Name, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
@@ -124,8 +125,8 @@ func New(cfg Config) (*Server, error) {
 		kind    kind
 		handler http.HandlerFunc
 	}{
-		{cfg.Listen, kind{}, s.ServeHTTP},
-		{cfg.TLSListen, kind{secure: true}, s.ServeHTTP},
+		{cfg.Listen, kind{proxy: true}, s.ServeHTTP},
+		{cfg.TLSListen, kind{proxy: true, secure: true}, s.ServeHTTP},
 		{cfg.PageListen, kind{}, s.servePage},
 		{cfg.Transparent.HTTP, transparentHTTP, s.serveTransparent},
 		{cfg.Transparent.TLS, transparentTLS, nil},
@@ -135,6 +136,7 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	if s.inspector != nil {
+		err = errors.Join(err, m.watchTrust(cfg.Metrics, func() int { return len(s.Untrusting()) }))
 		s.doors = append(s.doors, door{s.inspector.inbox, s.newInsideServer()})
 	}
 	if err != nil {

@@ -28,6 +28,7 @@ type Names interface {
 
 // kind says what a listener carries; the zero kind is the explicit proxy.
 type kind struct {
+	proxy  bool // an explicit proxy, which browsers are told of
 	secure bool // TLS ends at the listener: an explicit proxy that passwords may be sent to
 	tls    bool
 	usual  uint16 // the port that a transparent door stands for; 0 is an explicit one
@@ -67,6 +68,10 @@ func addrPort(a net.Addr) netip.AddrPort {
 // CVE-2009-0801).
 func (s *Server) serveTransparent(w http.ResponseWriter, r *http.Request) {
 	p := peerOf(r.Context())
+	if p != nil && asksWPAD(r) {
+		s.serveOwn(w, r)
+		return
+	}
 	if p == nil || r.Method == http.MethodConnect || r.URL.IsAbs() {
 		s.ServeHTTP(w, r) // meant for some other proxy: judged as if asked of us
 		return

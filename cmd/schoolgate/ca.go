@@ -8,15 +8,17 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"schoolgate/appliance"
 	"schoolgate/configs"
 	"schoolgate/proxy/inspect"
 )
 
 type caCmd struct {
-	Init   caInitCmd   `cmd:"" help:"Make the school's certificate authority, on this box and for it alone."`
-	Show   caShowCmd   `cmd:"" help:"Show the authorities, their fingerprints and which one signs."`
-	Export caExportCmd `cmd:"" help:"Write what devices are given: certificates, Apple profiles and a page of steps. Never a key."`
-	Rotate caRotateCmd `cmd:"" help:"Make the next authority; the old one goes on signing for the overlap."`
+	Init       caInitCmd       `cmd:"" help:"Make the school's certificate authority, on this box and for it alone."`
+	Show       caShowCmd       `cmd:"" help:"Show the authorities, their fingerprints and which one signs."`
+	Export     caExportCmd     `cmd:"" help:"Write what devices are given: certificates, Apple profiles and a page of steps. Never a key."`
+	Untrusting caUntrustingCmd `cmd:"" help:"Show which devices do not trust the school's certificate, so that IT can give it to them."`
+	Rotate     caRotateCmd     `cmd:"" help:"Make the next authority; the old one goes on signing for the overlap."`
 }
 
 // caDir is where the authorities of a box lie.
@@ -121,5 +123,24 @@ func (c *caRotateCmd) Run(s *session) error {
 	}
 	_, err = fmt.Fprintf(s.stdout, "Made %s\nSHA-256 %s\nIt signs from %s. Give it to devices (schoolgate ca export) and restart schoolgate before then.\n",
 		a.Certificate.Subject.CommonName, a.Fingerprint(), a.SignsFrom.Format(time.RFC3339))
+	return err
+}
+
+type caUntrustingCmd struct{ configFlag }
+
+// Run lists the devices that refused the certificate within the hour.
+func (c *caUntrustingCmd) Run(s *session) error {
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	list, err := appliance.Untrusting(s.ctx, cfg.Box.Data)
+	if err != nil {
+		return err
+	}
+	for _, addr := range list {
+		fmt.Fprintln(s.stdout, addr)
+	}
+	_, err = fmt.Fprintf(s.stdout, "%d devices refused the school's certificate within the hour and are not looked into.\n", len(list))
 	return err
 }

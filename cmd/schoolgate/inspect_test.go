@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -81,6 +82,11 @@ func (n *internet) origin(t *testing.T, h http.Handler, names ...string) *url.UR
 func TestInspection(t *testing.T) {
 	world := newInternet(t)
 	lesson := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/homework" { // a web proxy in disguise
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, `<title>Homework</title><script src="/uv/uv.bundle.js"></script><script>__uv$config.prefix</script>`)
+			return
+		}
 		fmt.Fprintf(w, "a lesson at %s for %q", r.URL.Path, r.Header.Get("X-GoogApps-Allowed-Domains"))
 	})
 	site := world.origin(t, lesson, "lesson.example", "docs.google.com", "www.nhs.uk")
@@ -112,6 +118,7 @@ func TestInspection(t *testing.T) {
 	}{
 		{"a page", at("lesson.example", "/volcanoes"), 200, "a lesson at /volcanoes"},
 		{"a page that the school closed, on the same site", at("lesson.example", "/games/1"), 403, "This page is closed"},
+		{"a page that is a web proxy", at("lesson.example", "/homework"), 403, "This page is closed"},
 		{"a blocked site shows its page", at("blocked.example", "/"), 403, "This page is closed"},
 		{"an impostor", at("impostor.example", "/"), 502, "Not working just now"},
 		{"the school's accounts", at("docs.google.com", "/"), 200, `for "school.sch.uk"`},
@@ -138,6 +145,17 @@ func TestInspection(t *testing.T) {
 	if resp, err := stranger.Get(at("lesson.example", "/")); err == nil {
 		t.Errorf("a rule for pages nobody can see holds for the host, and it got %s", resp.Status)
 	}
+	if out := b.Run("ca", "untrusting"); !strings.HasPrefix(out, "127.0.1.9\n1 devices refused") {
+		t.Errorf("ca untrusting: %q", out)
+	}
+	for _, want := range []string{"schoolgate_proxy_untrusting_clients 1", `schoolgate_proxy_read_pages_total{outcome="blocked"} 1`, `schoolgate_proxy_reply_bytes_total{read="yes"} 98`} {
+		if metrics := fetch(t, http.DefaultClient, "http://"+b.Health+"/metrics"); !strings.Contains(metrics.body, want) {
+			t.Errorf("the metrics say no %s", want)
+		}
+	}
+	if out := b.Run("audit", "export"); !strings.Contains(out, ",block,content,vpn_proxy,") || !strings.Contains(out, ",content_scan,") || !strings.Contains(out, ",text/plain,") {
+		t.Errorf("audit export: %s", out)
+	}
 	ready := fetch(t, http.DefaultClient, "http://"+b.Health+"/readyz")
 	if got.status != 200 || !strings.Contains(ready.body, "1 devices do not trust the school's certificate: 127.0.1.9") {
 		t.Errorf("a device without our certificate: %+v\n%s", got, ready.body)
@@ -148,6 +166,7 @@ func TestInspection(t *testing.T) {
 // pages of one site closed.
 func lookedInto(school string) string {
 	school = strings.Replace(school, "    uncategorised: allow\n", "    uncategorised: allow\n    inspect: all\n", 1)
+	school = strings.Replace(school, "block: [pornography,", "block: [vpn_proxy, pornography,", 1)
 	return strings.Replace(school, "exceptions:\n", "exceptions:\n  - {block: lesson.example/games, for: everyone, reason: a test, by: a test}\n", 1)
 }
 
