@@ -300,3 +300,49 @@ func TestAnswerTakesCallsBack(t *testing.T) {
 		b.stop()
 	})
 }
+
+// T19, bounded by steps: ten thousand events of one tablet are one alert with a
+// count, and another child's alert is the next mail that leaves, whatever of the
+// flood is still to be read or waits for the server.
+func TestFloodDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := guarded(t)
+		b.open()
+		defer b.s.Close()
+		l := b.s.ledger
+		flood := make([]policy.Event, 10001)
+		for i := range flood {
+			flood[i] = attempt("noisy")
+			flood[i].ID, flood[i].Time = policy.EventID(i+1), time.Now()
+		}
+		flood[5000].Device = "other-child"
+		steps := 0
+		for at := 0; at < len(flood); at += 256 {
+			if _, err := l.absorb(flood[at:min(at+256, len(flood))], 0); err != nil {
+				t.Fatal(err)
+			}
+			steps++
+			if read := at + 256; read > 5000 && read <= 5256 { // the step that read it
+				for _, want := range []policy.EventID{1, 5001} {
+					m, _, err := l.due("")
+					if err != nil || m == nil || m.Alerts[0] != want {
+						t.Fatalf("the next mail is %+v, %v, want %s", m, err, reference(want))
+					}
+					if err := l.sent(m); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if m, _, err := l.due(""); m != nil || err != nil {
+			t.Errorf("more mails wait: %+v, %v", m, err)
+		}
+		var list Listing
+		if err := l.view(list.read); err != nil {
+			t.Fatal(err)
+		}
+		if list.Total != 2 || list.Alerts[1].Count != 10000 || steps != 40 {
+			t.Errorf("%d alerts, %+v, %d steps", list.Total, list.Alerts, steps)
+		}
+	})
+}

@@ -238,6 +238,7 @@ func (t *tx) queue(m *Mail, alerts ...*Alert) error {
 	first.Seq++
 	m.ID, m.Seq, m.Queued, m.Next = id, first.Seq, t.now, t.now
 	m.Born = first.First.Unix()
+	m.As = t.cfg.Plan.readsAs(m.To)
 	t.deadline(m, alerts)
 	for _, a := range alerts {
 		a.Waiting++

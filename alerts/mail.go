@@ -228,12 +228,12 @@ func (w *writer) look() string {
 	if w.many() {
 		command = "schoolgate alerts list"
 	}
-	return what + ". On the Schoolgate box: " + command + ". IT support can help you to reach it: give them the reference and nothing else."
+	return what + ". On the Schoolgate box: " + command + w.as() + ". IT support can help you to reach it: give them the reference and nothing else."
 }
 
 // answer asks somebody to take the alert on, and says what happens else.
 func (w *writer) answer() string {
-	what := "Acknowledge it (schoolgate alerts ack " + reference(w.m.Alerts[0]) + ") to say that you are dealing with it."
+	what := "Acknowledge it (schoolgate alerts ack " + reference(w.m.Alerts[0]) + w.as() + " --by YOUR-NAME) to say that you are dealing with it."
 	if w.many() {
 		what = "Acknowledge each of them (schoolgate alerts ack, and its reference) to say that you are dealing with it."
 	}
@@ -244,6 +244,14 @@ func (w *writer) answer() string {
 		return fmt.Sprintf("%s If nobody has by %s, you are reminded.", what, w.clock(w.m.By))
 	}
 	return fmt.Sprintf("%s If nobody has by %s, %s told.", what, w.clock(w.m.By), inPerson(w.m.Else))
+}
+
+// as is how the reader tells a command who looks.
+func (w *writer) as() string {
+	if w.m.As == "" {
+		return ""
+	}
+	return " --as " + w.m.As
 }
 
 // inPerson is a role in a sentence, with its verb.

@@ -42,6 +42,7 @@ type Mail struct {
 	Last     time.Time        `json:"last"`
 	By       time.Time        `json:"by,omitzero"`    // to be acknowledged; the earliest of several
 	Else     string           `json:"else,omitempty"` // the role told if it is not
+	As       string           `json:"as,omitempty"`   // the role as which the reader looks, if not dsl
 
 	Queued   time.Time `json:"queued"`
 	Next     time.Time `json:"next"` // not to be tried before

@@ -369,6 +369,17 @@ func (p *Plan) known() (ways []string) {
 	return unique(ways)
 }
 
+// readsAs is the role as which somebody looks at alerts on the box; "" for dsl,
+// which is what its commands take them for.
+func (p *Plan) readsAs(way string) string {
+	for _, role := range []string{RoleHead, RoleChair} {
+		if slices.ContainsFunc(p.holders(role), func(w string) bool { return strings.EqualFold(w, way) }) {
+			return role
+		}
+	}
+	return ""
+}
+
 // listeners is everybody who may hear of some alert.
 func (p *Plan) listeners() (ways []string) {
 	for i := range p.People {
