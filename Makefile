@@ -6,7 +6,7 @@ BIN     := bin/schoolgate
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BENCH   ?= .
 
-.PHONY: run build test check unit lab fuzz bench bench-dns bench-proxy deps clean FORCE
+.PHONY: run build test check unit lab fuzz bench bench-audit bench-dns bench-proxy deps clean FORCE
 
 ## run: build the appliance and start it on loopback with the sample school
 run: build
@@ -52,6 +52,10 @@ fuzz:
 ## bench: the hot paths, allocations counted, each beside a peer or bare ceiling
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./categories ./clients ./appliance ./proxy/... ./audit ./dnsfilter/... ./blocklists ./blockpage
+
+## bench-audit: a month and more of a school indexed and searched (ROWS=20000000 events)
+bench-audit:
+	BENCH_ROWS=$(or $(ROWS),20000000) $(GO) test -run '^$$' -bench SchoolDays -benchtime 1x -timeout 90m ./audit/index
 
 ## bench-dns: the DNS door beside dnsdist and unbound (root installs them)
 bench-dns:

@@ -291,6 +291,9 @@ func (b *builder) bytes(ctx context.Context) ([]byte, error) {
 // putNames writes the names and texts. The gram table holds them in small
 // letters, a name under twice its number and a text under the odd one after.
 func (b *builder) putNames(ctx context.Context) error {
+	if _, err := b.conn.ExecContext(ctx, "INSERT INTO gram(gram, rank) VALUES('hashsize', 8388608)"); err != nil {
+		return err
+	}
 	gram, err := b.conn.PrepareContext(ctx, "INSERT INTO gram(rowid, text) VALUES(?,?)")
 	if err != nil {
 		return err
@@ -301,19 +304,30 @@ func (b *builder) putNames(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for k, r := range []map[nameKey]*ref{b.names, b.longs}[i] {
-			if _, err = put.ExecContext(ctx, r.id, k.kind, k.text, r.events); err != nil {
-				break
+		err = inOrder([]map[nameKey]*ref{b.names, b.longs}[i], func(k nameKey, r *ref) error {
+			if _, err := put.ExecContext(ctx, r.id, k.kind, k.text, r.events); err != nil || !textual(k.kind) {
+				return err
 			}
-			if !textual(k.kind) {
-				continue
-			}
-			if _, err = gram.ExecContext(ctx, 2*r.id+int64(i), gramText(asWritten(k.kind, k.text))); err != nil {
-				break
-			}
-		}
+			_, err := gram.ExecContext(ctx, 2*r.id+int64(i), gramText(asWritten(k.kind, k.text)))
+			return err
+		})
 		if err := errors.Join(err, put.Close()); err != nil {
 			return fmt.Errorf("table %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// inOrder goes through names by number: FTS5 writes out all it has gathered when
+// numbers do not grow.
+func inOrder(names map[nameKey]*ref, each func(nameKey, *ref) error) error {
+	keys := make([]nameKey, len(names))
+	for k, r := range names {
+		keys[r.id-1] = k
+	}
+	for _, k := range keys {
+		if err := each(k, names[k]); err != nil {
+			return err
 		}
 	}
 	return nil
