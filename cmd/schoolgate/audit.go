@@ -123,8 +123,10 @@ func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
 type auditSearchCmd struct {
 	auditQuery
 	reader
-	Newest bool `help:"The newest first."`
-	Width  int  `help:"Columns of the terminal." default:"160" env:"COLUMNS"`
+	Newest bool   `help:"The newest first."`
+	Views  bool   `help:"One line for each thing somebody did, with what it brought along folded under it."`
+	View   string `help:"Everything that came with one event, by its id." placeholder:"ID"`
+	Width  int    `help:"Columns of the terminal." default:"160" env:"COLUMNS"`
 }
 
 // Run prints the events asked for. Stretches that cannot be read are told at
@@ -136,6 +138,12 @@ func (c *auditSearchCmd) Run(s *session) error {
 	}
 	if err := c.lookAt(s, &c.reader, cfg, dir, actSearch, &q); err != nil {
 		return err
+	}
+	switch {
+	case c.View != "":
+		return c.view(s, dir, loc)
+	case c.Views:
+		return c.views(s, dir, q, loc)
 	}
 	q.Newest = c.Newest
 	table := audit.NewTable(c.Width)
