@@ -299,8 +299,8 @@ func (c *conn1) refuse(err error) {
 	if p := peerUnder(c.conn); p != nil {
 		c.owner.server.unreadable(p)
 	}
-	var ne net.Error
-	if errors.Is(err, io.EOF) || errors.As(err, &ne) {
+	var lost *net.OpError // not any net.Error: a bad URL is one too
+	if errors.Is(err, io.EOF) || errors.As(err, &lost) {
 		return // it went, or came too slowly: there is nobody to tell
 	}
 	text := http.StatusText(status)
