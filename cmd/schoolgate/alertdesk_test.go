@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"schoolgate/internal/testkit"
 )
 
@@ -62,6 +64,9 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 	if list = b.Run("alerts", "list", "--open"); strings.Contains(list, porn+" ") || !strings.Contains(list, "1 of 2 alerts") {
 		t.Errorf("list --open:\n%s", list)
 	}
+	if list = b.Run("alerts", "list", "--theme", "bypass"); !strings.Contains(list, "0 of 2 alerts") {
+		t.Errorf("list --theme bypass:\n%s", list)
+	}
 	if out := b.Run("alerts", "outcomes"); !strings.Contains(out, "<5") || strings.Contains(out, "127.0.") {
 		t.Errorf("outcomes:\n%s", out)
 	}
@@ -94,4 +99,42 @@ func lineWith(t *testing.T, list, words string) string {
 	}
 	t.Fatalf("no line with %q in\n%s", words, list)
 	return ""
+}
+
+// S2: tries to get round the filter, each of which raises nothing by itself, are one
+// alert with a line for each.
+func TestTriesToGetRoundReachTheDSL(t *testing.T) {
+	mail := testkit.NewSMTP(t, testkit.SMTPOptions{})
+	b := alertBox(t, mail)
+	policy := strings.Replace(testkit.SchoolPolicy, "gambling, gaming]", "gambling, gaming, vpn_proxy]", 1)
+	b.Write("policy.yaml", policy+"    - {bypass: {tries: 3, within: 10m}, for: pupils, severity: 3, to: [dsl]}\n")
+	b.Write("vpn.txt", "vpn.example\ntunnel.example\nproxy.example\n")
+	b.Write("feeds.yaml", "feeds:\n  - {name: vpn, path: vpn.txt, format: domains, category: vpn_proxy, kind: curated, licence: ours, date: 2026-08-01}\n"+
+		"  - {name: sealed, path: sealed.csv, format: csv, columns: {host: entry}, category: child_abuse, kind: mandatory, licence: none, date: 2026-08-01}\n")
+	b.Run("lists", "build", "--feeds", b.Dir+"/feeds.yaml")
+	b.Start()
+	for range 5 { // a program that asks again and again
+		refused(t, b, "127.0.1.2", "vpn.example")
+	}
+	for _, host := range []string{"vpn.example", "www.tunnel.example", "proxy.example"} {
+		refused(t, b, "127.0.1.1", host)
+	}
+	wantMails(t, mail, map[string]int{"dsl@school.example 3": 1})
+	var list string
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(list, "1 of 1 alerts") && time.Now().Before(end); {
+		list = b.Run("alerts", "list", "--theme", "bypass")
+	}
+	show := b.Run("alerts", "show", lineWith(t, list, "bypass"), "--by", "D. Lead")
+	for _, want := range []string{"tried 3 times to get round the filter: vpn_proxy 3", "vpn.example", "www.tunnel.example", "proxy.example", "127.0.1.1"} {
+		if !strings.Contains(show, want) {
+			t.Errorf("show does not hold %q:\n%s", want, show)
+		}
+	}
+}
+
+func refused(t *testing.T, b *testkit.Box, from, host string) {
+	t.Helper()
+	if r, err := b.Ask(from, "udp", host, dns.TypeA); err != nil || verdict(r) != "block" {
+		t.Fatalf("%s asks for %s: %v, %v; want a refusal", from, host, r, err)
+	}
 }

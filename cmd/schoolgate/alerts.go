@@ -39,7 +39,8 @@ func (c *readerFlags) desk(s *session, by string) (*appliance.AlertDesk, *time.L
 type alertsListCmd struct {
 	readerFlags
 	reader
-	Open bool `help:"Only those that are not closed."`
+	Open  bool   `help:"Only those that are not closed."`
+	Theme string `help:"Only those of one theme, such as bypass: tries to get round the filter." placeholder:"THEME"`
 }
 
 // Run lists alerts. It is for the box itself: a mail never holds as much.
@@ -67,7 +68,7 @@ func (c *alertsListCmd) Run(s *session) error {
 		if a.State == alerts.StateNew && (oldest == nil || a.First.Before(oldest.First)) {
 			oldest = a
 		}
-		if c.Open && a.State == alerts.StateClosed {
+		if c.Open && a.State == alerts.StateClosed || c.Theme != "" && a.Theme != c.Theme {
 			continue
 		}
 		shown++
