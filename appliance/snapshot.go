@@ -236,6 +236,10 @@ func (a *Appliance) reload() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	heard, err := a.takeTerms(cfg)
+	if err != nil {
+		return "", err
+	}
 	old := a.config.Load()
 	if err := a.reloadAlerts(old, cfg); err != nil {
 		return "", err
@@ -243,6 +247,7 @@ func (a *Appliance) reload() (string, error) {
 	if err := a.sink.configure(cfg.School.Seal); err != nil {
 		return "", fmt.Errorf("incidents: %w", err)
 	}
+	a.watch.take(heard)
 	restart := needsRestart(old.Box, cfg.Box)
 	a.takeStore(store)
 	if err := a.inForce(cfg, p, table); err != nil {

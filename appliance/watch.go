@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +14,8 @@ import (
 type watch struct {
 	set    atomic.Pointer[terms.Set]
 	raised *prometheus.CounterVec // by theme; of nobody
+
+	trouble atomic.Pointer[error] // why the school's own packs are not all in force
 }
 
 func newWatch(set *terms.Set, reg prometheus.Registerer) *watch {
@@ -27,6 +28,12 @@ func newWatch(set *terms.Set, reg prometheus.Registerer) *watch {
 	reg.MustRegister(w.raised)
 	w.set.Store(set)
 	return w
+}
+
+// take puts other phrases in force.
+func (w *watch) take(set *terms.Set) {
+	w.set.Store(set)
+	w.trouble.Store(new(error))
 }
 
 // Posts reports whether what is sent to an address may hold a search.
@@ -45,7 +52,7 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 	if !ok {
 		return s
 	}
-	if hit, said, spoke := w.set.Load().MatchOf(words, r.Band(), watched(r.Profile)); spoke {
+	if hit, said, spoke := hear(w.set.Load(), r.Profile, words); spoke {
 		w.raised.WithLabelValues(hit.Theme.String()).Inc()
 		s.Theme = hit.Theme.String()
 		if s.Shielded = hit.Theme.Shielded(); s.Shielded {
@@ -59,6 +66,22 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 	return s
 }
 
+// hear is the gravest phrase in a search by somebody of a profile; nobody's is that of
+// the youngest pupil.
+func hear(set *terms.Set, p *policy.Profile, words string) (hit terms.Hit, said string, ok bool) {
+	band := policy.EYFS
+	if p != nil {
+		band = p.Band
+	}
+	return set.MatchOf(words, band, watched(p))
+}
+
+// Hear is what a watch would have raised of a search by somebody of a profile.
+func Hear(set *terms.Set, p *policy.Profile, words string) (terms.Hit, bool) {
+	hit, _, ok := hear(set, p, words)
+	return hit, ok
+}
+
 // watched is the themes that a profile is listened to for.
 func watched(p *policy.Profile) (set terms.ThemeSet) {
 	for _, theme := range terms.Themes() {
@@ -69,16 +92,10 @@ func watched(p *policy.Profile) (set terms.ThemeSet) {
 	return set
 }
 
-// openWatch makes the watch of the packs in force.
-func (a *Appliance) openWatch() error {
-	set, problems := terms.Shipped()
-	if len(problems) > 0 {
-		errs := make([]error, len(problems))
-		for i, p := range problems {
-			errs[i] = p
-		}
-		return errors.Join(errs...)
+// watchCheck tells where the school's own phrases are not in force.
+func (a *Appliance) watchCheck() []Check {
+	if err := a.watch.trouble.Load(); err != nil && *err != nil {
+		return []Check{{Name: "terms", Say: "searches are listened to by the last phrases that were agreed", Err: *err}}
 	}
-	a.watch = newWatch(set, a.registry)
 	return nil
 }

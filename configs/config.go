@@ -140,6 +140,7 @@ type School struct {
 	Members []Member
 	Alerts  Alerts
 	Seal    Seal
+	Terms   Terms
 
 	Retention Retention
 }

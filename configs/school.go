@@ -22,6 +22,7 @@ type schoolReader struct {
 	members   []Member
 	alerts    Alerts
 	retention Retention
+	terms     Terms
 	roles     []string // that recipients names
 	name      string
 	ask       string
@@ -46,7 +47,7 @@ func (l *loader) readSchool(f folder, d *document, root value) School {
 	r.walk(root)
 	l.close(d)
 	r.spec.NeverBlock, r.spec.SafeHosts = l.essentials()
-	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts, Retention: r.retention, Seal: r.seal, Name: r.name, Ask: r.ask}
+	s := School{File: d.file, Spec: r.spec, Members: r.members, Alerts: r.alerts, Terms: r.terms, Retention: r.retention, Seal: r.seal, Name: r.name, Ask: r.ask}
 	if s.Spec.Version == "" {
 		s.Spec.Version = hex.EncodeToString(r.digest.Sum(nil))[:12]
 	}
@@ -84,6 +85,7 @@ func (r *schoolReader) walk(root value) {
 		"alerts":     r.readAlerts,
 		"retention":  r.readRetention,
 		"incidents":  r.readIncidents,
+		"terms":      r.readTerms,
 	})
 	if len(r.spec.Profiles) == 0 && len(root.d.problems) == 0 {
 		root.problem("there is no profile (write profiles: with at least one for pupils)")

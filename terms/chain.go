@@ -26,7 +26,10 @@ type reach struct {
 }
 
 // hit is a term in the text.
-type hit struct{ term, start, end int32 }
+type hit struct {
+	term, start, end int32
+	severity         uint8 // known once it is weighed
+}
 
 // follow takes one pattern as a step of every chain that it may go on.
 func (s *Set) follow(sc *scratch, f phrases.Found) {
@@ -55,7 +58,7 @@ func (s *Set) follow(sc *scratch, f phrases.Found) {
 // may be passed over.
 func (s *Set) advance(sc *scratch, id, origin, end int32) {
 	if s.slots[id].ends {
-		sc.hits = append(sc.hits, hit{s.slots[id].term, origin, end})
+		sc.hits = append(sc.hits, hit{term: s.slots[id].term, start: origin, end: end})
 	}
 	for ; !s.slots[id].last; id++ {
 		if sc.head[id] < 0 {

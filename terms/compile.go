@@ -167,7 +167,7 @@ func (c *compiler) exceptions() {
 		for _, text := range c.phrase(n.phrase) {
 			e := c.entryOf(text)
 			e.nevers = append(e.nevers, int32(len(c.set.nevers)))
-			c.set.nevers = append(c.set.nevers, never{text, n.theme, n.phrase.at})
+			c.set.nevers = append(c.set.nevers, never{text, n.theme, n.severity, n.phrase.at})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package terms
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -20,8 +21,9 @@ type Finding struct {
 	Match string // the words that were it
 	// Why is what silenced it: an exception, a context, its age bands. "" where it
 	// speaks.
-	Why   string
-	Where policy.Pos // of the exception
+	Why      string
+	Severity uint8      // the term's, or what an exception made of it
+	Where    policy.Pos // of the exception
 }
 
 // Explain says what Match finds in a search and why, for bands as a set.
@@ -31,10 +33,10 @@ func (s *Set) Explain(words string, bands Bands) Explanation {
 	s.listen(sc, words)
 	e := Explanation{Folded: string(sc.folded)}
 	best := -1
-	for i, h := range sc.hits {
-		f := s.finding(sc, h, bands)
+	for i := range sc.hits {
+		f := s.finding(sc, &sc.hits[i], bands)
 		e.Findings = append(e.Findings, f)
-		if f.Why == "" && (best < 0 || s.graver(h, sc.hits[best])) {
+		if f.Why == "" && (best < 0 || s.graver(sc.hits[i], sc.hits[best])) {
 			best = i
 		}
 	}
@@ -44,12 +46,13 @@ func (s *Set) Explain(words string, bands Bands) Explanation {
 	return e
 }
 
-func (s *Set) finding(sc *scratch, h hit, bands Bands) Finding {
+func (s *Set) finding(sc *scratch, h *hit, bands Bands) Finding {
 	t := &s.terms[h.term]
 	f := Finding{Term: t, Match: strings.Trim(string(sc.text[h.start:h.end]), " ")}
-	n := s.cancelled(sc, h)
+	n := s.weigh(sc, h)
+	f.Severity = cmp.Or(h.severity, t.Severity)
 	switch {
-	case n != nil:
+	case n != nil && n.severity == 0:
 		f.Why, f.Where = fmt.Sprintf("it is part of %q", n.text), n.pos
 	case t.Bands&bands == 0:
 		f.Why = "it is not for this age band"

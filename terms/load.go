@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,6 +44,36 @@ func Shipped() (*Set, []policy.Problem) {
 // there is no set: half a watch list is worse than the last good one.
 func Load(packs fs.FS) (*Set, []policy.Problem) {
 	l := newLoader()
+	l.folder(packs)
+	return l.finish()
+}
+
+// LoadWith compiles the packs in the binary together with a school's own, which are
+// texts by file name.
+func LoadWith(own map[string]string) (*Set, []policy.Problem) {
+	packs, err := fs.Sub(shipped, "packs")
+	if err != nil {
+		return nil, []policy.Problem{{Text: err.Error()}}
+	}
+	l := newLoader()
+	l.folder(packs)
+	l.own(own)
+	return l.finish()
+}
+
+// own reads a school's packs.
+func (l *loader) own(packs map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(packs)) {
+		if text := packs[name]; len(text) > maxPack {
+			l.problem(policy.Pos{File: name, Line: 1}, "the file is larger than 1 MiB (split it)")
+		} else {
+			l.read(name, []byte(text))
+		}
+	}
+}
+
+// folder reads every pack of a folder.
+func (l *loader) folder(packs fs.FS) {
 	names, err := fs.Glob(packs, "*.yaml")
 	switch {
 	case err != nil:
@@ -60,6 +91,10 @@ func Load(packs fs.FS) (*Set, []policy.Problem) {
 			l.read(name, text)
 		}
 	}
+}
+
+// finish compiles what was read; with any problem there is no set.
+func (l *loader) finish() (*Set, []policy.Problem) {
 	set := l.compile()
 	if len(l.problems) > 0 {
 		slices.SortStableFunc(l.problems, func(a, b policy.Problem) int {
@@ -109,8 +144,9 @@ type contextSource struct {
 }
 
 type neverSource struct {
-	theme  Theme
-	phrase said
+	theme    Theme
+	severity uint8
+	phrase   said
 }
 
 type ruleSource struct {
@@ -185,7 +221,7 @@ func decode(text []byte) (root *yaml.Node, err error) {
 // and exceptions for all.
 func (l *loader) readPack(n node) {
 	theme, language := NoTheme, ""
-	fields := n.fields("the pack", "language", "theme", "contexts", "never", "terms", "same", "near", "real", "silent")
+	fields := n.fields("the pack", "language", "theme", "contexts", "never", "grade", "terms", "same", "near", "real", "silent")
 	if f, ok := fields["theme"]; ok {
 		theme = f.theme()
 	}
@@ -205,8 +241,11 @@ func (l *loader) readPack(n node) {
 	}
 	if f, ok := fields["never"]; ok {
 		for _, s := range f.phrases("never") {
-			l.nevers = append(l.nevers, neverSource{theme, s})
+			l.nevers = append(l.nevers, neverSource{theme: theme, phrase: s})
 		}
+	}
+	if f, ok := fields["grade"]; ok {
+		f.each("grade", func(block node) { l.readGrade(block, theme) })
 	}
 	if has && language != "" {
 		terms.each("terms", func(block node) { l.readRule(block, theme, language) })
@@ -238,15 +277,7 @@ func (l *loader) readRule(n node, theme Theme, language string) {
 	} else if theme == NoTheme {
 		n.problem("terms: a block has no theme, nor has its pack")
 	}
-	if f, ok := fields["severity"]; !ok {
-		n.problem("terms: a block has no severity (1 to 5)")
-	} else if s, ok := f.text("severity"); ok {
-		if len(s.text) != 1 || s.text < "1" || s.text > "5" {
-			l.problem(s.at, "severity: want 1 to 5, got %q", shown(s.text))
-		} else {
-			r.severity = s.text[0] - '0'
-		}
-	}
+	r.severity = l.severity(n, fields, "terms")
 	if f, ok := fields["bands"]; ok {
 		r.bands = 0
 		for _, s := range f.phrases("bands") {
@@ -272,6 +303,41 @@ func (l *loader) readRule(n node, theme Theme, language string) {
 		n.problem("terms: a block says nothing (say: a list of phrases)")
 	}
 	l.rules = append(l.rules, r)
+}
+
+// readGrade reads a block of phrases within which a term has another severity.
+func (l *loader) readGrade(n node, theme Theme) {
+	fields := n.fields("grade", "theme", "severity", "say")
+	if f, ok := fields["theme"]; ok {
+		theme = f.theme()
+	}
+	severity := l.severity(n, fields, "grade")
+	f, ok := fields["say"]
+	if !ok {
+		n.problem("grade: a block says nothing (say: a list of phrases)")
+		return
+	}
+	for _, s := range f.phrases("say") {
+		l.nevers = append(l.nevers, neverSource{theme, severity, s})
+	}
+}
+
+// severity is that of a block, 1 to 5.
+func (l *loader) severity(n node, fields map[string]node, what string) uint8 {
+	f, ok := fields["severity"]
+	if !ok {
+		n.problem("%s: a block has no severity (1 to 5)", what)
+		return 0
+	}
+	s, ok := f.text("severity")
+	if !ok {
+		return 0
+	}
+	if len(s.text) != 1 || s.text < "1" || s.text > "5" {
+		l.problem(s.at, "severity: want 1 to 5, got %q", shown(s.text))
+		return 0
+	}
+	return s.text[0] - '0'
 }
 
 // theme is a value that names one.

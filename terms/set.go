@@ -64,9 +64,10 @@ type context struct{ name string } // as the pack names it, or its phrases
 
 // never is a phrase within which a term means nothing: "weed killer".
 type never struct {
-	text  string
-	theme Theme // NoTheme for every theme
-	pos   policy.Pos
+	text     string
+	theme    Theme // NoTheme for every theme
+	severity uint8 // what a term within it is worth; 0 for nothing
+	pos      policy.Pos
 }
 
 // rule is what the phrases of one block of a pack share.
@@ -102,7 +103,10 @@ func (s *Set) scratch() *scratch {
 }
 
 // Hit is the phrase that speaks for a search.
-type Hit struct{ *Term }
+type Hit struct {
+	*Term
+	Severity uint8 // the term's, or what an exception made of it
+}
 
 // Match gives the gravest phrase in a search for a client of a band: the highest
 // severity, then the gravest theme, then the longest phrase.
@@ -129,10 +133,14 @@ func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit 
 	defer s.pool.Put(sc)
 	s.listen(sc, words)
 	best := -1
-	for i, h := range sc.hits {
+	for i := range sc.hits {
+		h := &sc.hits[i]
 		t := &s.terms[h.term]
 		heard := t.Bands&bands != 0 && themes.Has(t.Theme) || t.Theme.Shielded()
-		if heard && (best < 0 || s.graver(h, sc.hits[best])) && s.cancelled(sc, h) == nil && s.inContext(sc, t.rule) {
+		if !heard || !s.inContext(sc, t.rule) {
+			continue
+		}
+		if s.weigh(sc, h); h.severity > 0 && (best < 0 || s.graver(*h, sc.hits[best])) {
 			best = i
 		}
 	}
@@ -143,7 +151,7 @@ func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit 
 	if tell {
 		said = strings.Trim(string(sc.text[h.start:h.end]), " ")
 	}
-	return Hit{&s.terms[h.term]}, said, true
+	return Hit{&s.terms[h.term], h.severity}, said, true
 }
 
 // graver is the order in which terms speak: severity, theme, length; then the place
@@ -151,8 +159,8 @@ func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit 
 func (s *Set) graver(a, b hit) bool {
 	x, y := &s.terms[a.term], &s.terms[b.term]
 	switch {
-	case x.Severity != y.Severity:
-		return x.Severity > y.Severity
+	case a.severity != b.severity:
+		return a.severity > b.severity
 	case x.Theme != y.Theme:
 		return x.Theme < y.Theme
 	case a.end-a.start != b.end-b.start:
@@ -176,7 +184,7 @@ func (s *Set) listen(sc *scratch, words string) {
 			sc.heard[id/64] |= 1 << (id % 64)
 		}
 		for _, id := range e.terms {
-			sc.hits = append(sc.hits, hit{id, f.End - e.length, f.End})
+			sc.hits = append(sc.hits, hit{term: id, start: f.End - e.length, end: f.End})
 		}
 		s.follow(sc, f)
 	}
@@ -186,20 +194,23 @@ func (s *Set) listen(sc *scratch, words string) {
 	sc.touched = sc.touched[:0]
 }
 
-// cancelled gives the exception a term was found within, nil for none.
-func (s *Set) cancelled(sc *scratch, h hit) *never {
+// weigh finds how grave a hit is: as its term says, or as the longest exception
+// around it says, which may be nothing at all. It gives that exception, nil for none.
+func (s *Set) weigh(sc *scratch, h *hit) (by *never) {
+	h.severity = s.terms[h.term].Severity
+	longest := int32(0)
 	for _, f := range sc.found {
 		e := &s.entries[f.Pattern]
-		if len(e.nevers) == 0 || f.End < h.end || f.End-e.length > h.start {
+		if len(e.nevers) == 0 || f.End < h.end || f.End-e.length > h.start || e.length < longest {
 			continue
 		}
 		for _, id := range e.nevers {
 			if n := &s.nevers[id]; n.theme == NoTheme || n.theme == s.terms[h.term].Theme {
-				return n
+				h.severity, by, longest = n.severity, n, e.length
 			}
 		}
 	}
-	return nil
+	return by
 }
 
 func (s *Set) inContext(sc *scratch, r *rule) bool {

@@ -123,7 +123,7 @@ const (
 	actAlerts  = "alerts.list"
 )
 
-var looks = map[string]bool{actSearch: true, actExport: true, actSubject: true, actAlerts: true, alerts.ActShow: true}
+var looks = map[string]bool{actSearch: true, actExport: true, actSubject: true, actAlerts: true, actReplay: true, alerts.ActShow: true}
 
 type auditReadsCmd struct {
 	configFlag

@@ -47,7 +47,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exitcode": exitcode, "longline": longline, "flip": flip, "shorten": shorten,
-			"cutrecord": cutrecord, "targz": targz, "gzip": gzipped, "bomb": bomb, "journal": journal,
+			"cutrecord": cutrecord, "targz": targz, "gzip": gzipped, "bomb": bomb, "journal": journal, "searches": searched,
 			"ready": ready, "expand": expand, "sort": sorted, "junk": junk, "ask": ask, "spoil": spoil,
 		},
 	})
@@ -229,6 +229,21 @@ func journal(ts *testscript.TestScript, neg bool, args []string) {
 		e.set(&event)
 		event.Time = lesson.Add(time.Duration(i) * time.Minute)
 		ts.Check(j.Record(&event))
+	}
+	ts.Check(j.Close())
+}
+
+// searches FOLDER: a journal of what a child searched for in the last days.
+func searched(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "searches FOLDER")
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o700))
+	j, err := audit.Open(ts.MkAbs(args[0]), audit.Options{})
+	ts.Check(err)
+	for i, words := range []string{"Sunny Hill Gang", "how to draw a cat", "buy weed", "Sunny Hill Gang"} {
+		ts.Check(j.Record(&policy.Event{
+			Time: time.Now().Add(-time.Duration(i) * 24 * time.Hour), Door: policy.DoorInspect, Device: "tablet-7", Profile: "ks2", Pupil: true,
+			Host: "www.google.com", Path: "/search", Words: words, Verdict: policy.Allow, Reason: policy.ReasonDefault,
+		}))
 	}
 	ts.Check(j.Close())
 }

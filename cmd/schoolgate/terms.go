@@ -6,21 +6,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
+	"schoolgate/appliance"
+	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/terms"
 )
 
 type termsCmd struct {
+	Replay  termsReplayCmd  `cmd:"" help:"Show what other packs would have raised in the last days, against those in force."`
+	Save    termsSaveCmd    `cmd:"" help:"Keep the school's own packs as a revision, so that they may be in force."`
+	History termsHistoryCmd `cmd:"" help:"List the revisions of the school's own packs: who, why and what changed."`
+
 	Check termsCheckCmd `cmd:"" help:"Say which watched phrase a search raises, and why."`
 }
 
 type termsCheckCmd struct {
+	configFlag
 	Format string   `help:"${enum}: text tells every phrase and what silenced it; the others the gravest." enum:"text,csv,json" default:"text"`
-	Packs  string   `help:"Folder of *.yaml packs to try (default: those in the binary)." placeholder:"DIR" type:"existingdir"`
+	Packs  string   `help:"Folder of the school's own packs to try in place of those in force." placeholder:"DIR" type:"existingdir"`
 	Band   string   `help:"Age band to answer for: ${enum}." enum:"any,eyfs,ks1,ks2,staff,guest" default:"any"`
 	Inputs []string `arg:"" name:"URL|WORDS" help:"Addresses of searches, or words; - reads one a line from standard input."`
 }
@@ -40,7 +46,7 @@ type finding struct {
 
 // Run answers each input.
 func (c *termsCheckCmd) Run(s *session) error {
-	set, err := c.load(s.stderr)
+	set, err := c.set(s)
 	if err != nil {
 		return err
 	}
@@ -65,21 +71,42 @@ func (c *termsCheckCmd) Run(s *session) error {
 	return buffered.Flush()
 }
 
-// load compiles the packs; what is wrong with them is told line by line.
-func (c *termsCheckCmd) load(stderr io.Writer) (*terms.Set, error) {
-	set, problems := terms.Shipped()
-	if c.Packs != "" {
-		set, problems = terms.Load(os.DirFS(c.Packs))
+// set is the watch to answer by: the one in force, or that of the packs to try.
+func (c *termsCheckCmd) set(s *session) (*terms.Set, error) {
+	cfg, err := c.load(s)
+	if err != nil {
+		return nil, err
 	}
+	if c.Packs != "" {
+		set, _, err := tried(s, c.Packs)
+		return set, err
+	}
+	set, _, err := appliance.TermsInForce(cfg)
+	if set != nil && err != nil {
+		fmt.Fprintln(s.stderr, "note:", err)
+		err = nil
+	}
+	return set, err
+}
+
+// tried compiles the packs of a folder with those in the program; what is wrong with
+// them is told line by line.
+func tried(s *session, folder string) (*terms.Set, map[string]string, error) {
+	packs, err := configs.ReadPacks(folder, "")
+	if err != nil {
+		return nil, nil, fmt.Errorf("packs: %s: %w", folder, err)
+	}
+	if len(packs) == 0 {
+		return nil, nil, fmt.Errorf("packs: %s: there is no *.yaml file", folder)
+	}
+	set, problems := terms.LoadWith(packs)
 	for _, p := range problems {
-		if _, err := fmt.Fprintln(stderr, p); err != nil {
-			return nil, err
-		}
+		fmt.Fprintln(s.stderr, p)
 	}
 	if set == nil {
-		return nil, errProblem
+		return nil, nil, errProblem
 	}
-	return set, nil
+	return set, packs, nil
 }
 
 // findingOf judges an input: the words of a search, nothing of any other address,
@@ -94,7 +121,7 @@ func findingOf(set *terms.Set, input string, bands terms.Bands) (finding, terms.
 	e := set.Explain(f.Words, bands)
 	f.Folded = e.Folded
 	if g := e.Gravest; g != nil {
-		f.Term, f.Theme, f.Severity = g.Match, g.Term.Theme.String(), g.Term.Severity
+		f.Term, f.Theme, f.Severity = g.Match, g.Term.Theme.String(), g.Severity
 		f.Rule, f.Shielded = g.Term.Pos.String(), g.Term.Theme.Shielded()
 	}
 	return f, e
@@ -156,7 +183,7 @@ func writeFinding(w io.Writer, f finding, e terms.Explanation) error {
 	}
 	for _, finding := range e.Findings {
 		t := finding.Term
-		fmt.Fprintf(&b, "      %q: %s, severity %d (%s)", finding.Match, t.Theme, t.Severity, t.Pos)
+		fmt.Fprintf(&b, "      %q: %s, severity %d (%s)", finding.Match, t.Theme, finding.Severity, t.Pos)
 		if finding.Why != "" {
 			fmt.Fprintf(&b, ", silent: %s", finding.Why)
 			if where := finding.Where.String(); where != "" {
