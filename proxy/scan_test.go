@@ -255,3 +255,36 @@ func TestProxyPaths(t *testing.T) {
 		t.Errorf("unread: %q", got)
 	}
 }
+
+// BenchmarkScan is a page of 30 KB over a kept connection, read and not read.
+func BenchmarkScan(b *testing.B) {
+	page := bytes.Repeat(fixture(b, "pass_sex_education"), 20)
+	for _, coding := range []string{"identity", "gzip"} {
+		body := page
+		if coding == "gzip" {
+			body = gzipped(b, page)
+		}
+		for _, read := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/read=%t", coding, read), func(b *testing.B) {
+				r := newReader(b, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header()["Content-Type"], w.Header()["Content-Encoding"] = []string{"text/html"}, []string{coding}
+					w.Write(body)
+				}, func(c *Config) {
+					if !read {
+						c.Phrases = nil
+					}
+				})
+				c := r.client("127.0.0.1")
+				b.SetBytes(int64(len(page)))
+				for b.Loop() {
+					resp, err := c.Get(r.url("/"))
+					if err != nil {
+						b.Fatal(err)
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			})
+		}
+	}
+}
