@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -142,6 +143,15 @@ func (x *Index) open(ctx context.Context, h *head) (_ *database, err error) {
 		return nil, errors.Join(errStale, s.Close())
 	}
 	return openDatabase(ctx, x, s)
+}
+
+// discard takes a damaged file away, so that the maker, which may be another process,
+// misses it and makes it again. Where it cannot, the maker finds the damage in a day.
+func (x *Index) discard(h *head) {
+	path := filepath.Join(x.dir, h.name())
+	if now, _, err := readHead(path); err == nil && bytes.Equal(now.Key, h.Key) {
+		_ = os.Remove(path)
+	}
 }
 
 // Status is how far the index has come, for people.

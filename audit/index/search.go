@@ -138,6 +138,9 @@ func (s *search) file(part stretch) (more bool) {
 		return true
 	}
 	s.used.Damaged = append(s.used.Damaged, err)
+	if errors.Is(err, ErrDamaged) {
+		s.x.discard(part.file)
+	}
 	return s.journal(first, last)
 }
 
