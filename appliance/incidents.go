@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -244,4 +245,30 @@ func SealedAddress(ctx context.Context, cfg *configs.Config, ref string, role in
 		err = fmt.Errorf("%s: %w", i.Ref(), none)
 	}
 	return i.Facts.Blob, err
+}
+
+// heldBefore is how long before an incident the log of its device is held too.
+const heldBefore = 30 * 24 * time.Hour
+
+// HoldLog keeps what the log has of an incident's device from being removed by age,
+// and says so (R28). What was copied into the incident is never removed.
+func HoldLog(ctx context.Context, cfg *configs.Config, out io.Writer, i *incidents.Incident, by, why string) error {
+	f := &i.Facts
+	h := audit.Hold{By: by, Reason: i.Ref() + ": " + why}
+	if h.Device = f.Device; f.Device == "" {
+		h.Client = f.Client
+	}
+	if h.Device == "" && h.Client == "" {
+		_, err := fmt.Fprintln(out, "no device is known of it, so nothing of the log is held: schoolgate audit hold add holds what you name")
+		return err
+	}
+	if !f.Time.IsZero() {
+		h.From = f.Time.Add(-heldBefore)
+	}
+	h, err := AddHold(ctx, cfg, h)
+	if err != nil {
+		return fmt.Errorf("the log is not held, so neither is the incident: %w", err)
+	}
+	_, err = fmt.Fprintf(out, "the log of that device is kept from now on (%s); schoolgate audit hold lift %d ends that, when the police agree\n", h, h.ID)
+	return err
 }

@@ -36,8 +36,8 @@ type keptSeal struct {
 const (
 	sealsKept   = 256
 	sealKeep    = 10 * time.Minute
-	sealsASec   = 100 // beyond, a hit is recorded without its address
-	sealsAtOnce = 200
+	sealsASec   = 20 // beyond, a hit is recorded without its address
+	sealsAtOnce = 50
 )
 
 func newSealing(journal *audit.Journal, log *slog.Logger) *sealing {

@@ -283,9 +283,25 @@ type incidentsHoldCmd struct {
 	Ref       string `arg:"" name:"REF"`
 }
 
-// Run holds an incident.
+// Run holds an incident, and first of all what the log has of its device: a crash
+// between the two leaves something held too much.
 func (c *incidentsHoldCmd) Run(s *session) error {
-	return c.act(s, incidents.Command{Act: incidents.ActHold, Ref: c.Ref, Change: incidents.Change{Text: c.Reason, Number: c.Reference}})
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	r, err := appliance.Incidents(s.ctx, cfg)
+	if err != nil {
+		return err
+	}
+	i, err := r.Get(c.Ref, incidents.Role(c.Role))
+	if err == nil && !i.Held && i.Status != incidents.Closed {
+		err = appliance.HoldLog(s.ctx, cfg, s.stdout, &i, c.By, c.Reason)
+	}
+	if err != nil {
+		return err
+	}
+	return c.actOn(s, cfg, incidents.Command{Act: incidents.ActHold, Ref: c.Ref, Change: incidents.Change{Text: c.Reason, Number: c.Reference}})
 }
 
 type incidentsReleaseCmd struct {

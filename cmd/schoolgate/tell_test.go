@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -193,5 +194,65 @@ func openedByAPage(t *testing.T, b *testkit.Box) {
 	}})
 	if err := errors.Join(err, j.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The box is killed while people open incidents and cut devices off: what a command
+// said was done is there afterwards, all of it, and nothing twice.
+func TestKillLosesNoIncident(t *testing.T) {
+	b := testkit.NewBox(t, testkit.BoxOptions{})
+	said := map[string]int{}
+	cut := map[string]bool{}
+	for round := range 3 {
+		b.Start()
+		var got []string
+		var devices []string
+		enough, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for n := 0; ; n++ {
+				out, _, err := b.Try("incidents", "open", "--by", "A Teacher", "--kind", "bullying", "--text", fmt.Sprintf("round %d, %d", round, n))
+				if err != nil {
+					return // the box is gone, or the command alone was told that another is starting
+				}
+				got = append(got, out[:strings.IndexByte(out, ':')])
+				device := fmt.Sprintf("127.0.%d.%d", 20+round, n+1)
+				if _, _, err := b.Try("quarantine", "add", device, "--by", "A Teacher", "--reason", "for the test"); err != nil {
+					return
+				}
+				devices = append(devices, device)
+				if n == 3 {
+					close(enough)
+				}
+				if n == 12 {
+					return
+				}
+			}
+		}()
+		<-enough
+		b.Kill()
+		<-stopped
+		for _, ref := range got {
+			said[ref]++
+		}
+		for _, d := range devices {
+			cut[d] = true
+		}
+	}
+	b.Start()
+	defer b.Stop()
+	list, closed := b.Run("incidents", "list", "--by", "A Lead"), b.Run("quarantine", "list")
+	for ref, n := range said {
+		if n != 1 || strings.Count(list, ref+" ") != 1 {
+			t.Errorf("%s was said to be opened %d times and is there %d times", ref, n, strings.Count(list, ref+" "))
+		}
+	}
+	for d := range cut {
+		if !strings.Contains(closed, d+" ") {
+			t.Errorf("%s was said to be cut off, and is not", d)
+		}
+	}
+	if len(said) < 9 || len(cut) < 9 {
+		t.Errorf("%d incidents and %d devices: too few to prove anything", len(said), len(cut))
 	}
 }
