@@ -163,6 +163,7 @@ func (a *Appliance) takeUpStore() error {
 type supplyMetrics struct {
 	config                     func() *configs.Config
 	age, entries, state, fails *prometheus.Desc
+	limit, change              *prometheus.Desc
 	held, trouble              *prometheus.Desc
 }
 
@@ -176,6 +177,8 @@ func newSupplyMetrics(config func() *configs.Config) *supplyMetrics {
 		entries: desc("feed_entries", "Entries of the copy of a fetched feed.", "feed"),
 		state:   desc("feed_state", "1 for the state that a fetched feed is in: green, amber or red.", "feed", "state"),
 		fails:   desc("feed_failures", "Fetches of a feed that failed since the last one that did not.", "feed"),
+		limit:   desc("feed_limit_seconds", "Age at which a fetched feed turns amber, and red.", "feed", "state"),
+		change:  desc("feed_changed_entries", "Entries that came and went with the newest copy of a fetched feed.", "feed", "direction"),
 		held:    desc("store_held", "1 if a new version of the lists is held back and waits for a person."),
 		trouble: desc("status_unreadable", "1 if the feed file or the state of the supply cannot be read."),
 	}
@@ -202,6 +205,10 @@ func (m *supplyMetrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(m.entries, float64(f.Entries), f.Name)
 		gauge(m.fails, float64(f.Failures), f.Name)
+		gauge(m.limit, f.Amber.Seconds(), f.Name, string(blocklists.Amber))
+		gauge(m.limit, f.Red.Seconds(), f.Name, string(blocklists.Red))
+		gauge(m.change, float64(f.Added), f.Name, "added")
+		gauge(m.change, float64(f.Removed), f.Name, "removed")
 		for _, state := range []blocklists.Freshness{blocklists.Green, blocklists.Amber, blocklists.Red} {
 			gauge(m.state, is[f.State == state], f.Name, string(state))
 		}

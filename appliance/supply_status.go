@@ -23,6 +23,8 @@ type FeedStatus struct {
 	Fresh     time.Time // when its content was last known to be the publisher's; zero for never
 	Age       time.Duration
 	State     blocklists.Freshness // "" for a feed without an address
+	Amber     time.Duration        // the ages at which a person is told (I2)
+	Red       time.Duration
 	Tried     time.Time
 	Failures  int
 	Outcome   string
@@ -61,6 +63,8 @@ func feedStatus(cache *blocklists.Cache, f *blocklists.Feed, now time.Time) Feed
 		st.Fresh, st.Age = f.Date, now.Sub(f.Date)
 		return st
 	}
+	limits := f.Supply()
+	st.Amber, st.Red = limits.Amber, limits.Red
 	state, err := cache.State(f)
 	st.Tried, st.Failures, st.Outcome, st.Fresh = state.Tried, state.Failures, state.Outcome, state.Fresh
 	if err != nil {
@@ -156,7 +160,7 @@ func (s SupplyStatus) Print(w io.Writer) error {
 		return slices.Index(order, a.State) - slices.Index(order, b.State)
 	})
 	p.table(func(row func(...any)) {
-		row("FEED", "STATE", "AGE", "ENTRIES", "CHANGE", "LAST FETCH")
+		row("FEED", "STATE", "AGE", "AMBER, RED AFTER", "ENTRIES", "CHANGE", "LAST FETCH")
 		for _, f := range feeds {
 			row(f.cells()...)
 		}
@@ -182,7 +186,7 @@ func (f FeedStatus) cells() []any {
 		entries, change = fmt.Sprint(f.Entries), fmt.Sprintf("+%d -%d", f.Added, f.Removed)
 	}
 	if !f.Fetched {
-		return []any{name, "local", age(f.Age), entries, change, "-"}
+		return []any{name, "local", age(f.Age), "-", entries, change, "-"}
 	}
 	outcome := f.Outcome
 	if !f.Tried.IsZero() {
@@ -191,7 +195,7 @@ func (f FeedStatus) cells() []any {
 	if f.Failures > 0 {
 		outcome += fmt.Sprintf(" (failed %d times)", f.Failures)
 	}
-	return []any{name, state, ageOrNever(f.Age), entries, change, outcome}
+	return []any{name, state, ageOrNever(f.Age), age(f.Amber) + ", " + age(f.Red), entries, change, outcome}
 }
 
 // supplyCheck is the line of the feeds on the page of readiness.
