@@ -6,7 +6,7 @@ BIN     := bin/schoolgate
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 BENCH   ?= .
 
-.PHONY: run build test check unit lab fuzz bench bench-audit bench-dns bench-proxy deps clean FORCE
+.PHONY: run build test check unit lab fuzz bench bench-audit bench-dns bench-proxy endure deps clean FORCE
 
 ## run: build the appliance and start it on loopback with the sample school
 run: build
@@ -64,6 +64,10 @@ bench-dns:
 ## bench-proxy: the web door beside squid and a bare Go proxy (root; installs squid; SHORT=-short for under a minute)
 bench-proxy:
 	@proxy/bench/bench-proxy.sh $(SHORT)
+
+## endure: 10 GB up and down through the web door, in clear, in a tunnel and inside, in constant memory
+endure:
+	SCHOOLGATE_ENDURE_GB=10 $(GO) test -count=1 -v -timeout 30m -run LargeBodies ./proxy
 
 clean:
 	rm -rf bin

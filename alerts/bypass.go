@@ -23,6 +23,7 @@ const ThemeBypass = "bypass"
 // round the filter, and devices in order hardly do.
 var bypassFindings = []string{
 	"sni_mismatch", "host_mismatch", "two_names", "ech", "doh", "nested", "elsewhere", "not_tls", "dns_tunnel", "dns_texts",
+	"dns_over_tls", "dns_over_quic", "doh_address", "tunnel", "vpn", // dropped by the firewall (firewall.TryKinds)
 }
 
 // bypassKind is what an event is as a try to get round the filter: a finding, or a

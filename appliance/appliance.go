@@ -70,7 +70,8 @@ type Appliance struct {
 	watch   *watch // hears searches for the proxy
 	health  []net.Listener
 	control net.Listener
-	people  restartable // the table of clients, which watches the neighbours
+	dropped net.Listener // where the firewall's guard tells what it dropped; nil where there is no gateway
+	people  restartable  // the table of clients, which watches the neighbours
 	alerts  alerting
 	supply  supplying
 
@@ -133,6 +134,9 @@ func (a *Appliance) Run(ctx context.Context) error {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}
 	doors.Go(func() error { return serveHTTP(ctx, a.control, a.controlHandler()) })
+	if a.dropped != nil {
+		doors.Go(func() error { return serveHTTP(ctx, a.dropped, http.HandlerFunc(a.recordDropped)) })
+	}
 	err := doors.Wait()
 	stopBack()
 	err = errors.Join(err, a.people.wait(), a.alerts.part.wait())
@@ -208,6 +212,13 @@ func (a *Appliance) openControl(ctx context.Context) (err error) {
 		return err
 	}
 	a.onClose(closeOnce(a.control))
+	if len(a.box().Gateway.Networks) == 0 {
+		return nil
+	}
+	if a.dropped, err = listenDropped(ctx, a.box().Data); err != nil {
+		return err
+	}
+	a.onClose(closeOnce(a.dropped))
 	return nil
 }
 

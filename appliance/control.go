@@ -98,7 +98,11 @@ func Untrusting(ctx context.Context, dir string) (list []string, err error) {
 // command sends one command to the daemon whose data directory is dir: in as
 // JSON, its answer into out. [ErrNotRunning] where there is none.
 func command(ctx context.Context, dir, name string, in, out any) error {
-	path := filepath.Join(dir, controlSocket)
+	return commandAt(ctx, filepath.Join(dir, controlSocket), name, in, out)
+}
+
+// commandAt is command for a socket by its path or name.
+func commandAt(ctx context.Context, path, name string, in, out any) error {
 	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

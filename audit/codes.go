@@ -5,7 +5,7 @@ import "schoolgate/policy"
 // What doors, verdicts and reasons are called on disk. The numbers in policy
 // follow the decision order and may move; these never do: append only.
 var (
-	doorCodes    = [...]string{0: "", 1: "dns", 2: "http", 3: "connect", 4: "tls", 5: "inspect", 6: "check", 7: "staff"}
+	doorCodes    = [...]string{0: "", 1: "dns", 2: "http", 3: "connect", 4: "tls", 5: "inspect", 6: "check", 7: "staff", 8: "gateway"}
 	useCodes     = [...]string{0: "", 1: "person", 2: "background"}
 	verdictCodes = [...]string{0: "block", 1: "warn", 2: "allow"}
 	reasonCodes  = [...]string{

@@ -74,10 +74,14 @@ func who(e *policy.Event) string {
 	return e.Client
 }
 
-// where is what was asked for, or what a member of staff did and to what.
+// where is what was asked for, what a member of staff did and to what, or what the
+// firewall dropped.
 func where(e *policy.Event) string {
 	if e.Door == policy.DoorStaff {
 		return strings.TrimSpace(e.Act + " " + e.Subject)
+	}
+	if e.Door == policy.DoorGateway {
+		return "dropped: " + e.Finding
 	}
 	if e.Words != "" {
 		return e.Host + " “" + e.Words + "”"

@@ -19,11 +19,12 @@ const (
 	DoorInspect                 // a request inside an inspected tunnel: the URL is known
 	DoorCheck                   // a person asking "what would happen?"
 	DoorStaff                   // no request: what a person did with the box
+	DoorGateway                 // no request: what the firewall dropped of a device
 )
 
 var doorNames = [...]string{
 	DoorDNS: "dns", DoorHTTP: "http", DoorCONNECT: "connect", DoorTLS: "tls",
-	DoorInspect: "inspect", DoorCheck: "check", DoorStaff: "staff",
+	DoorInspect: "inspect", DoorCheck: "check", DoorStaff: "staff", DoorGateway: "gateway",
 }
 
 func (d Door) String() string {

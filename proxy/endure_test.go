@@ -268,9 +268,9 @@ func TestOldClients(t *testing.T) {
 }
 
 // TestLargeBodies: what is large goes up and down in constant memory, in clear, in a
-// tunnel and inside. SCHOOLGATE_ENDURE_GB=10 has ten of them instead of a quarter.
+// tunnel and inside. SCHOOLGATE_ENDURE_GB=10 has ten of them instead of an eighth.
 func TestLargeBodies(t *testing.T) {
-	size := int64(256 << 20)
+	size := int64(128 << 20)
 	if gb, err := strconv.Atoi(os.Getenv("SCHOOLGATE_ENDURE_GB")); err == nil {
 		size = int64(gb) << 30
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"time"
 
+	"schoolgate/appliance"
 	"schoolgate/configs"
 	"schoolgate/firewall"
 )
@@ -118,15 +120,61 @@ func (c *firewallGuardCmd) Run(s *session) error {
 		return err
 	}
 	log := newLogger(s, configs.Log{Format: "text"})
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	told := tellTries{data: cfg.Box.Data, last: map[firewall.Try]time.Time{}}
 	tick := time.NewTicker(c.Every)
 	defer tick.Stop()
 	for {
 		guard(s.ctx, rules, log)
+		c.tell(s.ctx, rules, &told, log)
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
 			return nil
 		}
+	}
+}
+
+// tellTries is what the doors were told of devices that try to get round them.
+type tellTries struct {
+	data string
+	last map[firewall.Try]time.Time
+}
+
+// againAfter is how long one device may try one way before it is told again: a
+// program that tries without end is one try in that time.
+const againAfter = 10 * time.Minute
+
+// tell has the running daemon record what the firewall dropped (S2). Without a
+// daemon nothing passes, and what was tried meanwhile is told when it is back.
+func (c *firewallGuardCmd) tell(ctx context.Context, rules *firewall.Rules, told *tellTries, log *slog.Logger) {
+	tries, err := rules.Tries(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			log.Error("tries to get round the filter not read", "err", err)
+		}
+		return
+	}
+	now := time.Now()
+	maps.DeleteFunc(told.last, func(_ firewall.Try, at time.Time) bool { return now.Sub(at) >= againAfter })
+	var list []appliance.Dropped
+	for _, t := range tries {
+		if _, known := told.last[t]; !known {
+			list = append(list, appliance.Dropped(t))
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	if err := appliance.TellDropped(ctx, told.data, list); err != nil {
+		log.Error("tries to get round the filter not told", "tries", len(list), "err", err)
+		return
+	}
+	for _, t := range list {
+		told.last[firewall.Try(t)] = now
 	}
 }
 

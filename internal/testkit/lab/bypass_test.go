@@ -85,10 +85,13 @@ func each(t *testing.T, hosts []*Host, f func(t *testing.T, h *Host, v6 bool)) {
 // S2: the bypass catalogue, as far as a network can show it.
 func TestNoWayRound(t *testing.T) {
 	l := New(t)
+	stopGuard := l.Gateway.Guard()
 	all := []*Host{l.Pupil, l.Staff, l.Guest}
 	t.Run("what no door carries does not leave", func(t *testing.T) {
 		each(t, all, waysAreShut)
 	})
+	t.Run("S2 what is dropped is on record", func(t *testing.T) { each(t, all, whatIsDroppedIsRecorded) })
+	t.Run("T7 nothing is smuggled", func(t *testing.T) { each(t, []*Host{l.Pupil}, nothingIsSmuggled) })
 	t.Run("Y1 every name server is the box", func(t *testing.T) { each(t, all, everyNameServerIsTheBox) })
 	t.Run("Y3 DNS over HTTPS", func(t *testing.T) { each(t, all, dnsOverHTTPSIsRefused) })
 	t.Run("Y15 bare addresses", func(t *testing.T) { each(t, []*Host{l.Pupil}, bareAddressesAreRefused) })
@@ -105,6 +108,7 @@ func TestNoWayRound(t *testing.T) {
 		t.Errorf("firewall check after all that: %v\n%s", err, out)
 	}
 	l.countsWereKept(t)
+	stopGuard()
 	l.Gateway.Open()
 	t.Run("the same ways without the firewall", func(t *testing.T) {
 		each(t, all, waysAreOpen)
@@ -249,7 +253,7 @@ func everythingIsRecorded(t *testing.T, h *Host, v6 bool) {
 	if v6 {
 		client = h.IPv6
 	}
-	out, err := h.lab.Gateway.Schoolgate("audit", "search", "--client", client, "--verdict", "block")
+	out, err := h.lab.Gateway.AsDoors("audit", "search", "--client", client, "--verdict", "block")
 	for _, host := range []string{"doh.example", "blocked.example", Address(hostOther, v6)} {
 		if err != nil || !strings.Contains(out, host) {
 			t.Errorf("the journal has no refusal of %s to %s: %v\n%s", host, client, err, out)

@@ -127,6 +127,16 @@ func (g *Gateway) Schoolgate(args ...string) (string, error) {
 	return string(out), err
 }
 
+// AsDoors runs a command as the doors' own user: a look at the journal is written
+// into it.
+func (g *Gateway) AsDoors(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	program := slices.Concat(unprivileged, []string{g.binary}, args, []string{"--config", g.Config})
+	out, err := g.command(ctx, "setpriv", program...).CombinedOutput()
+	return string(out), err
+}
+
 // Apply has the firewall applied.
 func (g *Gateway) Apply() {
 	g.t.Helper()
