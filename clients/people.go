@@ -116,7 +116,7 @@ func (all People) Write(name string) error {
 	}
 	defer os.Remove(f.Name()) // fails once it has its name
 	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), asItsFolder(f.Name())); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -64,8 +63,8 @@ const (
 	maxWaiting    = 100 // for a hash; more are refused, and may ask again
 )
 
-// NewSignIn reads the file. A mistake in it is an error now, and later leaves the
-// people of before.
+// NewSignIn reads the file. A mistake in it is logged and leaves the people of
+// before, at first nobody: the filter runs, and who is not known gets no more for it.
 func NewSignIn(file string, log *slog.Logger, reg prometheus.Registerer) (*SignIn, error) {
 	s := &SignIn{
 		file: file, log: log, slots: make(chan struct{}, 2), known: map[[32]byte]remembered{}, failures: map[string]failed{},
@@ -80,7 +79,8 @@ func NewSignIn(file string, log *slog.Logger, reg prometheus.Registerer) (*SignI
 		return nil, err
 	}
 	if err := s.read(time.Now()); err != nil {
-		return nil, fmt.Errorf("people: %w", err)
+		s.people.Store(&People{})
+		s.log.Error("people not read, nobody can sign in", "err", err)
 	}
 	return s, reg.Register(s.outcomes)
 }
@@ -97,11 +97,11 @@ func (s *SignIn) read(now time.Time) error {
 	if s.people.Load() != nil && changed.Equal(s.changed) {
 		return nil
 	}
+	s.changed = changed
 	all, err := ReadPeople(s.file)
 	if err != nil {
 		return err
 	}
-	s.changed = changed
 	s.people.Store(&all)
 	s.mu.Lock()
 	clear(s.known) // a password may be another now

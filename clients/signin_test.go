@@ -107,6 +107,17 @@ func TestSignInChanges(t *testing.T) {
 	})
 }
 
+// TestSignInBroken: a file that cannot be read lets nobody in, and does not stop the box.
+func TestSignInBroken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "people")
+	if err := os.WriteFile(file, []byte("broken\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := newSignIn(t, file); s.Check("a", "right password of a", tablet) {
+		t.Error("somebody was let in")
+	}
+}
+
 // TestLock: who guesses is locked out for a while, by name and address; the person
 // who has signed in goes on.
 func TestLock(t *testing.T) {
