@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -254,5 +256,30 @@ func TestKillLosesNoIncident(t *testing.T) {
 	}
 	if len(said) < 9 || len(cut) < 9 {
 		t.Errorf("%d incidents and %d devices: too few to prove anything", len(said), len(cut))
+	}
+}
+
+// The page at the sinkhole, where a blocked name leads a browser without a proxy, has
+// the button too.
+func TestTellAtTheSinkhole(t *testing.T) {
+	b := testkit.NewBox(t, testkit.BoxOptions{})
+	config, err := os.ReadFile(b.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinkhole := fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 1)[0])
+	b.Write("schoolgate.yaml", strings.Replace(string(config), "proxy:\n", fmt.Sprintf("proxy:\n  page_listen: [%q]\n", sinkhole), 1))
+	b.Start()
+	defer b.Stop()
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.1.4")}}
+	browser := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return from.DialContext(ctx, network, sinkhole)
+	}}}
+	form := button(t, fetch(t, browser, "http://blocked.example/page").body)
+	if got := press(t, browser, "http://blocked.example", form, "http://blocked.example"); got.status != http.StatusOK || !strings.Contains(got.body, "Thank you") {
+		t.Errorf("pressed: %d %s", got.status, got.body)
+	}
+	if shown := b.Run("incidents", "show", "IN-1", "--by", "A DSL", "--reason", "a child told us"); !strings.Contains(shown, "127.0.1.4") {
+		t.Errorf("the record:\n%s", shown)
 	}
 }
