@@ -18,6 +18,9 @@ import (
 // rowsEnv is how many events the benchmark makes; 20,000,000 is 40 school days.
 const rowsEnv = "BENCH_ROWS"
 
+// dayEnv is how many of them are of one day.
+const dayEnv = "BENCH_DAY"
+
 // days makes realistic school days: 1,500 pupils in 50 classes, 60,000 hosts by Zipf,
 // lessons from nine to three, pages that bring 5 to 80 requests with them, searches in
 // 1.2 %, a path in 40 %, a block in 3 %, something flagged in 0.1 %.
@@ -154,7 +157,11 @@ func BenchmarkSchoolDays(b *testing.B) {
 		rows = n
 	}
 	box := newBox(b)
-	d := newDays(min(500_000, rows/2))
+	perDay := min(500_000, rows/2)
+	if n, err := strconv.Atoi(os.Getenv(dayEnv)); err == nil && n > 0 {
+		perDay = n
+	}
+	d := newDays(perDay)
 	start := time.Now()
 	last := writeDays(b, box, d, rows)
 	say(b, "journal: %d events in %v, %.0f B an event", rows, time.Since(start).Round(time.Second), float64(dirSize(b, box.journal.Path))/float64(rows))

@@ -2,8 +2,10 @@ package index
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
+
+	"schoolgate/audit"
 )
 
 // maxGrams bounds what of a long text is looked up; all of it is compared.
@@ -57,27 +59,20 @@ func (d *database) planText(ctx context.Context, text string, p *plan) error {
 // restsWith looks through the remainders: whether one that holds the text is
 // shared by ordinary events, and which of the odd ones hold it.
 func (d *database) restsWith(ctx context.Context, text string) (common bool, found *choice, err error) {
-	rows, err := d.conn.QueryContext(ctx, "SELECT id, events FROM rest")
+	rows, err := d.conn.QueryContext(ctx, "SELECT id, event, events FROM rest")
 	if err != nil {
 		return false, nil, err
 	}
-	type shared struct{ id, events int64 }
-	var all []shared
+	defer rows.Close()
 	for rows.Next() {
-		var s shared
-		if err := rows.Scan(&s.id, &s.events); err != nil {
-			rows.Close()
+		var id, events int64
+		var b []byte
+		if err := rows.Scan(&id, &b, &events); err != nil {
 			return false, nil, err
 		}
-		all = append(all, s)
-	}
-	if err := rows.Close(); err != nil {
-		return false, nil, err
-	}
-	for _, s := range all {
-		r, err := d.rest(ctx, s.id)
-		if err != nil {
-			return false, nil, err
+		r, ok := audit.Decode(b)
+		if !ok {
+			return false, nil, fmt.Errorf("%w: remainder %d", ErrDamaged, id)
 		}
 		if !strings.Contains(strings.ToLower(searchable(&r)), text) {
 			continue
@@ -88,48 +83,71 @@ func (d *database) restsWith(ctx context.Context, text string) (common bool, fou
 		if found == nil {
 			found = &choice{column: "odd"}
 		}
-		found.ids, found.events = append(found.ids, s.id), found.events+s.events
+		found.ids, found.events = append(found.ids, id), found.events+events
 	}
-	return false, found, nil
+	return false, found, rows.Err()
 }
 
 // textsWith looks up names and texts, by column.
 func (d *database) textsWith(ctx context.Context, text string) (map[string]choice, error) {
 	found := map[string]choice{}
-	for i, table := range []string{"name", "long"} {
-		query, args := "SELECT id, kind, text, events FROM "+table, []any{}
-		if match := grams(gramText(text)); match != "" {
-			query += " WHERE id IN (SELECT rowid/2 FROM gram WHERE gram MATCH ? AND rowid%2=" + strconv.Itoa(i) + ")"
-			args = append(args, match)
-		}
-		rows, err := d.conn.QueryContext(ctx, query, args...)
+	grams := grams(gramText(text))
+	var ids [2][]int64
+	if grams != "" {
+		rows, err := d.conn.QueryContext(ctx, "SELECT rowid FROM gram WHERE gram MATCH ?", grams)
 		if err != nil {
 			return nil, err
 		}
+		defer rows.Close()
 		for rows.Next() {
-			var id, events int64
-			var kind int
-			var s string
-			if err := rows.Scan(&id, &kind, &s, &events); err != nil {
-				rows.Close()
+			var id int64
+			if err := rows.Scan(&id); err != nil {
 				return nil, err
 			}
-			if !textual(kind) || !strings.Contains(strings.ToLower(asWritten(kind, s)), text) {
-				continue
-			}
-			name := textColumn(kind)
-			c := found[name]
-			c.column, c.ids, c.events = name, append(c.ids, id), c.events+events
-			found[name] = c
-		}
-		if err := rows.Close(); err != nil {
-			return nil, err
+			ids[id%2] = append(ids[id%2], id/2)
 		}
 		if err := rows.Err(); err != nil {
 			return nil, err
 		}
 	}
+	for i, table := range []string{"name", "long"} {
+		where := ""
+		if grams != "" {
+			if len(ids[i]) == 0 {
+				continue
+			}
+			where = " WHERE id IN (" + joined(ids[i]) + ")"
+		}
+		if err := d.textsOf(ctx, "SELECT id, kind, text, events FROM "+table+where, text, found); err != nil {
+			return nil, err
+		}
+	}
 	return found, nil
+}
+
+// textsOf adds those of a query's names that hold the text.
+func (d *database) textsOf(ctx context.Context, query, text string, found map[string]choice) error {
+	rows, err := d.conn.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, events int64
+		var kind int
+		var s string
+		if err := rows.Scan(&id, &kind, &s, &events); err != nil {
+			return err
+		}
+		if !textual(kind) || !strings.Contains(strings.ToLower(asWritten(kind, s)), text) {
+			continue
+		}
+		name := textColumn(kind)
+		c := found[name]
+		c.column, c.ids, c.events = name, append(c.ids, id), c.events+events
+		found[name] = c
+	}
+	return rows.Err()
 }
 
 func textColumn(kind int) string {
