@@ -115,6 +115,7 @@ func (r *schoolReader) readAlertRule(v value) {
 				}
 			}
 		},
+		"allowed":  one(&a.Allowed, yesNo),
 		"severity": one(&severity, number(1, 5)),
 		"to":       func(v value) { a.To = r.roleRefs(v) },
 	})

@@ -160,6 +160,9 @@ func (c *compiler) alerts(p *Profile) {
 		}
 		for cat := range a.Categories.All() {
 			p.severity[cat] = max(p.severity[cat], a.Severity)
+			if a.Allowed {
+				p.watched[cat] = max(p.watched[cat], a.Severity)
+			}
 		}
 	}
 }

@@ -72,8 +72,8 @@ func (p *Policy) decide(q *question) Decision {
 	return d
 }
 
-// severity is how fast a person must hear of it. What was allowed raises
-// nothing. A refusal raises the gravest alert of all that the host is, whichever
+// severity is how fast a person must hear of it. What was allowed raises only what
+// is watched all the same. A refusal raises the gravest alert of all that the host is, whichever
 // step refused it: a pornography attempt by a quarantined device is still one.
 func (p *Policy) severity(q *question, d *Decision) (s uint8) {
 	switch {
@@ -82,10 +82,27 @@ func (p *Policy) severity(q *question, d *Decision) (s uint8) {
 	case d.Reason == ReasonMandatory:
 		return mandatorySeverity
 	case d.Verdict == Allow:
-		return 0
+		return q.profile.watch(q.facts.Categories, d)
 	}
 	for c := range q.facts.Categories.All() {
 		s = max(s, q.profile.severity[c])
+	}
+	return s
+}
+
+// watch is how fast a person must hear of what was allowed: hearing of it does not
+// depend on the rule that blocks (M11). What an adult approved, what never blocks and
+// what is taken for something better than its list says raise nothing.
+func (p *Profile) watch(cats CategorySet, d *Decision) (s uint8) {
+	switch d.Reason {
+	case ReasonPass, ReasonException, ReasonCategory, ReasonDefault:
+	default:
+		return 0
+	}
+	for c := range cats.All() {
+		if p.watched[c] > s {
+			s, d.Category = p.watched[c], c
+		}
 	}
 	return s
 }

@@ -57,8 +57,9 @@ type Profile struct {
 	YouTube    Restriction // Restricted Mode
 
 	approved *HostSet
-	tables   []table // by period; the last is for no period
-	severity [NumCategories]uint8
+	tables   []table              // by period; the last is for no period
+	severity [NumCategories]uint8 // of what is refused
+	watched  [NumCategories]uint8 // of what is allowed (M11)
 }
 
 // Inspects reports whether hosts of these categories are to be looked into for
@@ -107,6 +108,7 @@ type AlertRule struct {
 	Categories CategorySet
 	Bands      [5]bool // by AgeBand
 	Severity   uint8   // 1 to 5
+	Allowed    bool    // of sites that were allowed too (M11)
 	Rule       Pos
 }
 

@@ -97,7 +97,7 @@ func (c chance) spec() Spec {
 		s.NeverBlock = append(s.NeverBlock, n)
 	}
 	for range c.IntN(4) {
-		s.Alerts = append(s.Alerts, AlertRule{Categories: c.set(), Bands: [5]bool{c.yes(), c.yes(), c.yes(), c.yes(), c.yes()}, Severity: uint8(1 + c.IntN(5))})
+		s.Alerts = append(s.Alerts, AlertRule{Categories: c.set(), Bands: [5]bool{c.yes(), c.yes(), c.yes(), c.yes(), c.yes()}, Severity: uint8(1 + c.IntN(5)), Allowed: c.yes()})
 	}
 	s.SafeHosts = []SafeHost{{Host: c.host(), Strict: c.host(), Moderate: c.host(), YouTube: c.yes()}}
 	return s
@@ -166,7 +166,7 @@ func brokenPromises(s *Snapshot, q Request, facts Facts, r Ruling, trace Trace) 
 	promise(listed || r.Overblock() || !helpLine || r.Verdict == Allow && r.Shielded && r.Severity == 0, "a help-line is open (F10)")
 	promise(r.Shielded == (helpLine && r.Reason == ReasonNeverBlock), "only a help-line is shielded")
 	promise(!r.Overblock() || facts.MandatoryPaths != Uncategorised && q.Path == "" && !listed, "over-block only where a page cannot be seen (I3)")
-	promise(r.Severity == 0 || r.Verdict != Allow, "what is allowed raises nothing")
+	promise(r.Severity == 0 || r.Verdict != Allow || !r.Shielded && r.Profile.watched[r.Category] == r.Severity, "what is allowed raises what is watched, and no more (M11)")
 	promise(r.Safe.IsZero() || r.Verdict != Block, "what is refused is not rewritten")
 	promise(!r.Inspect || q.Path == "" && !r.Shielded, "nothing to inspect where the path is known, or on a help-line")
 	promise(r.Profile != nil && r.Reason != ReasonNotReady && r.Reason != ReasonBadHost, "every client has a profile")
