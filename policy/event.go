@@ -134,7 +134,9 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 		return e
 	}
 	e.Host = q.Host.String()
-	e.Path, _, _ = strings.Cut(q.Path, "?")
+	if r.Profile == nil || r.Band() != Guest { // of a guest the host, no more (M4)
+		e.Path, _, _ = strings.Cut(q.Path, "?")
+	}
 	return e
 }
 

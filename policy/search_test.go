@@ -44,6 +44,16 @@ func TestHear(t *testing.T) {
 	}
 }
 
+func TestGuestEventHasNoPath(t *testing.T) { // M4
+	q := Request{Door: DoorHTTP, Path: "/search?q=x"}
+	for band, want := range map[AgeBand]string{Guest: "", Staff: "/search", KS2: "/search"} {
+		r := Ruling{Decision: Decision{Verdict: Allow, Reason: ReasonDefault, Profile: &Profile{Band: band}}}
+		if got := r.Event(q).Path; got != want {
+			t.Errorf("the path of %s = %q, want %q", band, got, want)
+		}
+	}
+}
+
 func TestProfileWatches(t *testing.T) { // M4
 	for _, c := range []struct {
 		profile *Profile
