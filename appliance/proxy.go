@@ -40,9 +40,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	if cfg.Inspection, err = a.inspection(); err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
-	if err := a.openWatch(); err != nil {
-		return fmt.Errorf("terms: %w", err)
-	}
+	a.openWatch()
 	cfg.Names, cfg.Watch = a.dns, a.watch
 	if cfg.TLS, err = a.proxyTLS(); err != nil {
 		return fmt.Errorf("proxy.tls_listen: %w", err)

@@ -236,6 +236,7 @@ func (a *Appliance) reload() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	<-a.watch.ready // two revisions at once would have the same number
 	heard, err := a.takeTerms(cfg)
 	if err != nil {
 		return "", err

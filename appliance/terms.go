@@ -238,19 +238,21 @@ func (r *TermsRevision) keep(cfg *configs.Config) error {
 	return nil
 }
 
-// openWatch makes the watch of the packs in force. Trouble with the school's own is
-// no reason not to start: the last revision hears for them.
-func (a *Appliance) openWatch() error {
-	set, err := a.takeTerms(a.config.Load())
-	if set == nil {
-		return err
-	}
+// openWatch has the packs in force compiled, behind the doors. Trouble with the
+// school's own is no reason not to start: the last revision hears for them, or those in
+// the program.
+func (a *Appliance) openWatch() {
+	a.watch = newWatch(a.registry)
+	go a.beginWatch(a.config.Load())
+	a.onClose(func() error { <-a.watch.ready; return nil }) // it writes into the journal
+}
+
+func (a *Appliance) beginWatch(cfg *configs.Config) {
+	set, err := a.takeTerms(cfg)
 	if err != nil {
 		a.log.Error("the school's own watched phrases are not all in force", "err", err)
 	}
-	a.watch = newWatch(set, a.registry)
-	a.watch.trouble.Store(&err)
-	return nil
+	a.watch.begin(set, err)
 }
 
 // takeTerms is the set in force, once what hears more has been kept as a revision of

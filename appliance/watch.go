@@ -10,27 +10,45 @@ import (
 	"schoolgate/terms"
 )
 
-// watch hears searches for the web door.
+// watch hears searches for the web door. Its phrases take longer to compile than all
+// else takes to start, so they come behind the doors, and what needs them waits.
 type watch struct {
-	set    atomic.Pointer[terms.Set]
-	raised *prometheus.CounterVec // by theme; of nobody
+	set    atomic.Pointer[terms.Set] // nil until compiled
+	ready  chan struct{}             // closed once it is
+	raised *prometheus.CounterVec    // by theme; of nobody
 
 	trouble atomic.Pointer[error] // why the school's own packs are not all in force
 }
 
-func newWatch(set *terms.Set, reg prometheus.Registerer) *watch {
-	w := &watch{raised: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newWatch(reg prometheus.Registerer) *watch {
+	w := &watch{ready: make(chan struct{}), raised: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "schoolgate_searches_raised_total", Help: "Searches in which a watched phrase spoke, by theme.",
 	}, []string{"theme"})}
 	for _, theme := range policy.Themes() {
 		w.raised.WithLabelValues(theme)
 	}
 	reg.MustRegister(w.raised)
-	w.set.Store(set)
 	return w
 }
 
-// take puts other phrases in force.
+// begin puts the first phrases in force; err is why they are not all the school's.
+func (w *watch) begin(set *terms.Set, err error) {
+	w.trouble.Store(&err)
+	w.set.Store(set)
+	close(w.ready)
+}
+
+// phrases is what is listened for. It waits for the first to be compiled: a search in
+// the first moment is heard like any other.
+func (w *watch) phrases() *terms.Set {
+	if set := w.set.Load(); set != nil {
+		return set
+	}
+	<-w.ready
+	return w.set.Load()
+}
+
+// take puts other phrases in force, once the first were.
 func (w *watch) take(set *terms.Set) {
 	w.set.Store(set)
 	w.trouble.Store(new(error))
@@ -52,7 +70,7 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 	if !ok {
 		return s
 	}
-	if hit, said, spoke := hear(w.set.Load(), r.Profile, words); spoke {
+	if hit, said, spoke := hear(w.phrases(), r.Profile, words); spoke {
 		w.raised.WithLabelValues(hit.Theme.String()).Inc()
 		s.Theme = hit.Theme.String()
 		if s.Shielded = hit.Theme.Shielded(); s.Shielded {
@@ -94,6 +112,7 @@ func watched(p *policy.Profile) (set terms.ThemeSet) {
 
 // watchCheck tells where the school's own phrases are not in force.
 func (a *Appliance) watchCheck() []Check {
+	<-a.watch.ready
 	if err := a.watch.trouble.Load(); err != nil && *err != nil {
 		return []Check{{Name: "terms", Say: "searches are listened to by the last phrases that were agreed", Err: *err}}
 	}
