@@ -287,12 +287,11 @@ func (w *words) tag(c byte) bool {
 
 // tagEnd is the end of a tag: nearly every one parts words.
 func (w *words) tagEnd() {
-	name := string(w.name[:w.named])
 	w.state = inText
-	if !joining[name] {
+	if !joining[string(w.name[:w.named])] {
 		w.space()
 	}
-	if end, ok := unread[name]; ok && !w.closing {
+	if end, ok := unread[string(w.name[:w.named])]; ok && !w.closing {
 		w.state, w.raw, w.matched = inRaw, end, 0
 	}
 }
