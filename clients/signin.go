@@ -135,7 +135,7 @@ func (s *SignIn) Check(name, password string, from netip.Addr) bool {
 	if len(name) > maxName || len(password) > maxPassword {
 		return false
 	}
-	mark, now := s.mark(name, password), time.Now()
+	mark, now := s.mark(name, password, from), time.Now()
 	if _, ok := s.Group(name); !ok {
 		name = "" // goes the same way as a wrong password, and takes as long
 	}
@@ -146,7 +146,7 @@ func (s *SignIn) Check(name, password string, from netip.Addr) bool {
 		s.outcomes.WithLabelValues("locked").Inc()
 		return false
 	}
-	got, _, _ := s.flight.Do(string(mark[:])+from.String(), func() (any, error) { return s.look(mark, name, password, from), nil })
+	got, _, _ := s.flight.Do(string(mark[:]), func() (any, error) { return s.look(mark, name, password, from), nil })
 	good, _ := got.(bool)
 	return good
 }
@@ -159,11 +159,20 @@ func (s *SignIn) look(mark [32]byte, name, password string, from netip.Addr) boo
 	}
 	s.slots <- struct{}{}
 	s.waiting.Add(-1)
-	good := (*s.people.Load())[name].has(password)
+	if s.locked(name, from, time.Now()) { // many may have come at once, before the first was found wrong
+		<-s.slots
+		s.outcomes.WithLabelValues("locked").Inc()
+		return false
+	}
+	people := s.people.Load()
+	good := (*people)[name].has(password)
 	<-s.slots
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.people.Load() != people {
+		return good && (*s.people.Load())[name].hash == (*people)[name].hash // the file changed meanwhile: nothing is remembered
+	}
 	if len(s.known) >= maxRemembered {
 		clear(s.known)
 	}
@@ -203,13 +212,17 @@ func (s *SignIn) locked(name string, from netip.Addr, now time.Time) bool {
 	return over(oneFrom(name, from), locksOneFrom) || over(from.String(), locksAddress) || name != "" && over("name "+name, locksName)
 }
 
-// mark is what is remembered of a name and a password.
-func (s *SignIn) mark(name, password string) (m [32]byte) {
+// mark is what is remembered of a name and a password from an address. From another
+// they are looked at anew: who is locked out would otherwise learn, at any speed, the
+// password of everybody who has signed in.
+func (s *SignIn) mark(name, password string, from netip.Addr) (m [32]byte) {
 	h := hmac.New(sha256.New, s.key[:])
 	var n [4]byte
 	binary.BigEndian.PutUint32(n[:], uint32(len(name)))
 	h.Write(n[:])
 	h.Write([]byte(name))
+	ip := from.As16()
+	h.Write(ip[:])
 	h.Write([]byte(password))
 	h.Sum(m[:0])
 	return m

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +148,57 @@ func TestLock(t *testing.T) {
 			t.Error("locked out for ever")
 		}
 	})
+}
+
+// TestLockHolds: who is locked out learns nothing more, neither from what the box
+// remembers of others nor by asking many times at once.
+func TestLockHolds(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "people")
+	peopleIn(t, file, Person{Name: "teacher", Group: "office"}, Person{Name: "other", Group: "office"})
+	s := newSignIn(t, file)
+	if !s.Check("teacher", "right password of teacher", otherTablet) {
+		t.Fatal("the teacher cannot sign in")
+	}
+	var guessing sync.WaitGroup
+	for i := range 40 {
+		guessing.Go(func() { s.Check("teacher", fmt.Sprint("guess number ", i), tablet) })
+	}
+	guessing.Wait()
+	if n := s.failures[oneFrom("teacher", tablet)].times; n > locksOneFrom+2 {
+		t.Errorf("%d guesses at once were looked at, want %d", n, locksOneFrom)
+	}
+	if s.Check("teacher", "right password of teacher", tablet) {
+		t.Error("who is locked out learns the password of somebody who has signed in")
+	}
+	if !s.Check("teacher", "right password of teacher", otherTablet) {
+		t.Error("the teacher is locked out of the own device")
+	}
+}
+
+// TestPasswordChangedMeanwhile: a password that was being looked at when the file
+// changed is not remembered.
+func TestPasswordChangedMeanwhile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "people")
+	peopleIn(t, file, Person{Name: "a", Group: "office"})
+	s := newSignIn(t, file)
+	p := Person{Name: "a", Group: "office"}
+	if err := p.SetPassword("another password of a"); err != nil {
+		t.Fatal(err)
+	}
+	after := People{"a": p}
+	s.slots <- struct{}{} // one place is left for the hash, and the test knows when it is taken
+	done := make(chan bool)
+	go func() { done <- s.Check("a", "right password of a", tablet) }()
+	for len(s.slots) < 2 {
+		runtime.Gosched()
+	}
+	s.people.Store(&after) // as read does
+	s.mu.Lock()
+	clear(s.known)
+	s.mu.Unlock()
+	if <-done || s.Check("a", "right password of a", tablet) {
+		t.Error("the old password is still good")
+	}
 }
 
 // TestReadPeople: a file that cannot be read right is read not at all.
