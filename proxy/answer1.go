@@ -123,6 +123,9 @@ func (w *answer1) frame() {
 			w.trailers = append(w.trailers, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
+	if w.status == http.StatusNoContent {
+		delete(w.header, "Content-Length") // it has none, and who believes it waits (RFC 9110 section 8.6)
+	}
 	w.length = -1
 	if text := w.header["Content-Length"]; len(text) > 0 {
 		if n, err := strconv.ParseUint(text[0], 10, 63); err == nil && len(text) == 1 {
@@ -189,10 +192,11 @@ func (w *answer1) field(name string, values []string) {
 
 // Write writes a part of the body.
 func (w *answer1) Write(p []byte) (int, error) {
+	if w.conn.hijacked.Load() {
+		return 0, http.ErrHijacked
+	}
 	w.begin()
 	switch {
-	case w.conn.hijacked.Load():
-		return 0, http.ErrHijacked
 	case w.bodyless:
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:
@@ -221,6 +225,9 @@ func (w *answer1) whole() bool {
 
 // FlushError sends what is written.
 func (w *answer1) FlushError() error {
+	if w.conn.hijacked.Load() {
+		return http.ErrHijacked
+	}
 	w.begin()
 	return w.conn.flush()
 }

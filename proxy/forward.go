@@ -141,9 +141,12 @@ func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 // leaves. Trouble becomes one of our pages (G9).
 func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
 	resp, err := s.origins.RoundTrip(r)
-	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body.Close() // nobody asked for it: upgrades go another way
+	if err == nil && resp.StatusCode < 200 {
+		resp.Body.Close() // nobody asked for a 101: upgrades go another way
 		err = errUnasked
+	}
+	if err == nil && len(resp.Header["Connection"]) > 0 {
+		removeHopByHop(resp.Header) // before anything is believed of it: the browser will not see what this takes away
 	}
 	if err == nil && mediaType(resp.Header.Get("Content-Type")) == dnsMessage {
 		resp.Body.Close()
@@ -192,6 +195,11 @@ var (
 func (s *Server) incoming(resp *http.Response, x *exchange) {
 	removeHopByHop(resp.Header)
 	delete(resp.Header, "Alt-Svc") // no way round by HTTP/3 (Y7)
+	for name := range resp.Trailer {
+		if _, ahead := resp.Header[name]; ahead {
+			delete(resp.Trailer, name) // it would be taken from the head, where the browser looks for it
+		}
+	}
 	if len(resp.Trailer) > 0 {
 		delete(resp.Header, "Content-Length") // HTTP/2 has both, HTTP/1.1 either
 	}

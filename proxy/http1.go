@@ -151,6 +151,7 @@ type conn1 struct {
 	in     intake
 	parser *bufio.Reader // Go's parser reads the head and the body from it
 	out    []byte        // written and not sent; from outBuffers, while there is a request
+	broken error         // of an earlier write: nothing may come behind half of one
 	served bool          // at least one request
 	parts  [3][]byte     // what is being sent
 
@@ -165,6 +166,9 @@ var (
 	outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 )
 
+// maxOutBuffer is how large a buffer is kept for others: a huge header makes it grow.
+const maxOutBuffer = 64 << 10
+
 // abort ends the connection, and what is done for it.
 func (c *conn1) abort() {
 	if end := c.end; end != nil {
@@ -177,6 +181,12 @@ var errGone = errors.New("connection over")
 
 func (c *conn1) serve() {
 	defer c.owner.left(c)
+	defer func() { // of the parsers: a handler's is dealt with where it is called (F26)
+		if recover() != nil {
+			c.owner.server.metrics.panics.Inc()
+			c.conn.Close()
+		}
+	}()
 	ctx, end := context.WithCancel(withPeer(c.base, c.conn))
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.conn.LocalAddr())
 	c.setEnd(end)
@@ -340,12 +350,15 @@ func (c *conn1) answer(ctx context.Context, r *http.Request) (again bool) {
 		w.expected = strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1)
 		r.Body = w.body
 	}
+	_ = c.writeWithin(c.owner.server.limits.IdleStream) // fails only on a dead connection
 	buf := outBuffers.Get().(*[]byte)
 	c.out = (*buf)[:0]
 	defer func() {
-		*buf = c.out[:0]
+		if cap(c.out) <= maxOutBuffer {
+			*buf = c.out[:0]
+			outBuffers.Put(buf)
+		}
 		c.out = nil
-		outBuffers.Put(buf)
 	}()
 	defer func() {
 		if v := recover(); v != nil {
@@ -379,6 +392,9 @@ func (c *conn1) writeWithin(d time.Duration) error {
 
 // send adds p to what is written, and sends all of it if it is much.
 func (c *conn1) send(p []byte, behind string) error {
+	if c.broken != nil {
+		return c.broken
+	}
 	if len(c.out)+len(p)+len(behind) <= cap(c.out) {
 		c.out = append(append(c.out, p...), behind...)
 		return nil
@@ -388,7 +404,7 @@ func (c *conn1) send(p []byte, behind string) error {
 		bufs := net.Buffers(c.parts[:])
 		_, err := bufs.WriteTo(c.tcp)
 		c.parts = [3][]byte{}
-		c.out = c.out[:0]
+		c.out, c.broken = c.out[:0], err
 		return err
 	}
 	n := min(len(p), cap(c.out)-len(c.out))
@@ -396,18 +412,18 @@ func (c *conn1) send(p []byte, behind string) error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if _, err := c.conn.Write(p[n:]); err != nil {
-		return err
+	if _, c.broken = c.conn.Write(p[n:]); c.broken != nil {
+		return c.broken
 	}
 	c.out = append(c.out, behind...)
 	return nil
 }
 
 func (c *conn1) flush() error {
-	if len(c.out) == 0 {
-		return nil
+	if len(c.out) == 0 || c.broken != nil {
+		return c.broken
 	}
-	_, err := c.conn.Write(c.out)
+	_, c.broken = c.conn.Write(c.out)
 	c.out = c.out[:0]
-	return err
+	return c.broken
 }

@@ -47,7 +47,8 @@ func (in *intake) take(n int) {
 
 // fill waits for more.
 func (in *intake) fill() error {
-	if in.buf == nil {
+	if in.buf == nil || in.r == in.w && len(in.buf) > firstHead { // who waits needs no more than that
+		in.r, in.w = 0, 0
 		in.buf = make([]byte, firstHead)
 	}
 	if in.w == len(in.buf) && in.r > 0 {
@@ -136,6 +137,7 @@ func endOfHead(p []byte, seen int) int {
 type head struct {
 	hosts, lengths, codings int
 	old                     bool // HTTP/1.0
+	bodied                  bool // a body comes behind it
 }
 
 // parseHead checks the head of a request line by line: lines end in CRLF, names are
@@ -166,6 +168,7 @@ func parseHead(p []byte) (head, error) {
 	switch {
 	case h.hosts > 1, h.hosts == 0 && !h.old && !connect:
 	case h.lengths+h.codings > 1, h.codings > 0 && h.old:
+	case connect && h.bodied: // would it be of the request, or for the tunnel?
 	default:
 		return h, nil
 	}
@@ -207,9 +210,11 @@ func (h *head) field(line []byte) bool {
 	case is(name, "Content-Length"):
 		h.lengths++
 		value = bytes.Trim(value, " \t")
+		h.bodied = len(bytes.Trim(value, "0")) > 0
 		return len(value) > 0 && len(value) < 19 && len(bytes.Trim(value, "0123456789")) == 0
 	case is(name, "Transfer-Encoding"):
 		h.codings++
+		h.bodied = true
 		return is(bytes.Trim(value, " \t"), "chunked")
 	}
 	return true

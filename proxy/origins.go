@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math"
@@ -10,7 +11,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,6 +38,7 @@ type origins struct {
 type originKey struct {
 	secure bool
 	host   string
+	owner  *peer // of a connection that knows who asks (NTLM, Negotiate), nil for the others
 }
 
 const (
@@ -52,13 +56,13 @@ func newOrigins(s *Server) *origins {
 
 // RoundTrip asks the origin of a request that was judged.
 func (o *origins) RoundTrip(r *http.Request) (*http.Response, error) {
-	key := originKey{r.URL.Scheme == "https", r.URL.Host}
+	key := originKey{secure: r.URL.Scheme == "https", host: r.URL.Host}
 	if r.Body != nil && r.Body != http.NoBody || key.secure && !o.isOld(key) {
 		return o.byTransport(r, key)
 	}
 	for {
-		c := o.take(key)
-		again := c != nil
+		c := o.idleFor(r, key)
+		again := c != nil && repeatable(r)
 		if c == nil {
 			var err error
 			if c, err = o.dial(r.Context(), key); err != nil {
@@ -70,20 +74,64 @@ func (o *origins) RoundTrip(r *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		c.conn.Close()
-		if !again || c.heard || r.Context().Err() != nil {
+		var ne net.Error
+		if !again || c.heard || r.Context().Err() != nil || errors.As(err, &ne) && ne.Timeout() {
 			return nil, err
 		}
 		// It had been closed out there since it was last used; nothing was answered.
 	}
 }
 
+// repeatable reports whether a request may be sent once more when nobody knows what
+// became of it (RFC 9110 section 9.2.2).
+func repeatable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// idleFor is an idle connection for a request, nil for none: one that knows the
+// client already, before one that knows nobody. What must not be asked twice has no
+// other than the first kind, for any may be closed already.
+func (o *origins) idleFor(r *http.Request, key originKey) *originConn {
+	own := key
+	if own.owner = peerOf(r.Context()); own.owner != nil {
+		if c := o.take(own); c != nil {
+			return c
+		}
+	}
+	if !repeatable(r) || knowsClient(r.Header["Authorization"]) {
+		return nil
+	}
+	return o.take(key)
+}
+
+// knowsClient reports whether a header speaks of signing a connection in and not a
+// request: whoever used it next would be taken for that person (T21).
+func knowsClient(lines []string) bool {
+	for _, line := range lines {
+		scheme, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+			return true
+		}
+	}
+	return false
+}
+
 func (o *origins) byTransport(r *http.Request, key originKey) (*http.Response, error) {
 	if x := exchangeOf(r); x != nil {
+		defer x.writer.noInterim() // the transport may go on reading when it has given up
 		trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 			x.writer.interim(code, http.Header(header))
 			return nil
 		}}
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	}
+	if knowsClient(r.Header["Authorization"]) {
+		r = r.WithContext(r.Context())
+		r.Close = true // nobody comes after it
 	}
 	resp, err := o.transport.RoundTrip(r)
 	if err == nil && key.secure && resp.ProtoMajor == 1 {
@@ -128,11 +176,28 @@ func (o *origins) take(key originKey) *originConn {
 		o.count--
 		o.mu.Unlock()
 		// What came unasked answers nothing: it would be taken for the next reply.
-		if quiet(c.conn) {
+		if c.quiet() {
 			return c
 		}
 		c.conn.Close()
 	}
+}
+
+// quiet reports whether an idle connection is open and nothing came on it, neither to
+// the socket nor to where TLS keeps what it has read.
+func (c *originConn) quiet() bool {
+	if !quiet(c.conn) {
+		return false
+	}
+	if _, ok := c.conn.(*tls.Conn); !ok {
+		return true
+	}
+	c.by = time.Unix(1, 0) // nothing is waited for
+	if c.conn.SetDeadline(c.by) != nil {
+		return false
+	}
+	n, err := c.conn.Read(make([]byte, 1))
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (o *origins) put(c *originConn) {
@@ -251,6 +316,9 @@ func (c *originConn) ask(r *http.Request) (*http.Response, error) {
 		stop()
 		return nil, err
 	}
+	if knowsClient(r.Header["Authorization"]) || knowsClient(resp.Header["Www-Authenticate"]) {
+		c.key.owner = peerOf(r.Context())
+	}
 	b := &originBody{conn: c, from: resp.Body, stop: stop, keep: !resp.Close && !r.Close && resp.StatusCode != http.StatusSwitchingProtocols}
 	if resp.Body == http.NoBody || resp.ContentLength == 0 || r.Method == http.MethodHead {
 		b.end(true)
@@ -279,6 +347,8 @@ func (c *originConn) exchange(r *http.Request) (*http.Response, error) {
 			return nil, c.failed
 		case err != nil:
 			return nil, err
+		case resp.StatusCode < 100:
+			return nil, errStatus
 		case resp.StatusCode == http.StatusSwitchingProtocols, resp.StatusCode >= 200:
 			c.limit.N, c.headed = math.MaxInt64, true
 			return resp, nil
@@ -290,7 +360,10 @@ func (c *originConn) exchange(r *http.Request) (*http.Response, error) {
 	return nil, errInterim
 }
 
-var errInterim = errors.New("too many interim replies")
+var (
+	errInterim = errors.New("too many interim replies")
+	errStatus  = errors.New("a status that is none")
+)
 
 // originBody is the body of a reply. At its end the connection serves others; left
 // before, it is closed.
@@ -300,15 +373,17 @@ type originBody struct {
 	stop func() bool
 	keep bool
 	over bool
+	err  error // how it ended
 }
 
 // Read reads on.
 func (b *originBody) Read(p []byte) (int, error) {
 	if b.over {
-		return 0, io.EOF
+		return 0, b.err
 	}
 	n, err := b.from.Read(p)
 	if err != nil {
+		b.err = err
 		b.end(err == io.EOF)
 	}
 	return n, err
@@ -320,6 +395,7 @@ func (b *originBody) Ready() bool { return b.over || b.conn.in.Buffered() > 0 }
 // Close leaves the rest.
 func (b *originBody) Close() error {
 	if !b.over {
+		b.err = http.ErrBodyReadAfterClose
 		b.end(false)
 	}
 	return nil

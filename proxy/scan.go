@@ -33,9 +33,20 @@ func (s *Server) scans(o *outcome, r *http.Request, resp *http.Response) bool {
 		resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 {
 		return false
 	}
-	switch mediaType(resp.Header.Get("Content-Type")) {
-	case "text/html", "application/xhtml+xml", "": // without a type a browser looks for itself
-		return true
+	lines := resp.Header["Content-Type"]
+	if len(lines) == 0 {
+		return true // a browser looks for itself
+	}
+	for kind := range strings.SplitSeq(strings.Join(lines, ","), ",") { // of several, browsers believe the last they know
+		switch kind = mediaType(kind); kind {
+		case "text/html", "application/xhtml+xml", "text/xml", "application/xml": // XML may hold XHTML, and is shown as such
+			return true
+		case "unknown/unknown", "application/unknown", "*/*": // as good as none
+			return true
+		}
+		if !strings.Contains(kind, "/") {
+			return true
+		}
 	}
 	return false
 }
@@ -48,7 +59,7 @@ func (s *Server) readBeginning(x *exchange, resp *http.Response) {
 		s.metrics.pages.WithLabelValues("busy").Inc()
 		return
 	}
-	page, err := s.phrases.Open(resp.Header.Get("Content-Type"), strings.Join(resp.Header["Content-Encoding"], ","))
+	page, err := s.phrases.Open(lastOf(resp.Header["Content-Type"]), strings.Join(resp.Header["Content-Encoding"], ","))
 	if err != nil {
 		s.reading.Add(-1)
 		s.metrics.pages.WithLabelValues("unreadable").Inc()
@@ -58,6 +69,13 @@ func (s *Server) readBeginning(x *exchange, resp *http.Response) {
 	resp.Body, x.read = b, true
 	b.hold(s.limits.ScanHold)
 	b.judge()
+}
+
+func lastOf(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
 }
 
 // pageBody is the body of a reply that is read as it passes. Its bytes are those

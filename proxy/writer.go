@@ -25,6 +25,7 @@ type promptWriter struct {
 	timer   *time.Timer
 	armed   bool // a flush is under way
 	done    bool // the handler has returned: the writer is dead
+	settled bool // no more 1xx: the header is the reply's now
 	wrote   bool
 	bounded time.Time // when the write deadline was last moved
 
@@ -53,7 +54,7 @@ func (w *promptWriter) use(under http.ResponseWriter, idle time.Duration) {
 func (w *promptWriter) interim(status int, header http.Header) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.done || w.wrote || status == http.StatusContinue {
+	if w.done || w.wrote || w.settled || status == http.StatusContinue {
 		return // the client's own 100 comes from whoever reads its body
 	}
 	removeHopByHop(header)
@@ -64,6 +65,13 @@ func (w *promptWriter) interim(status int, header http.Header) {
 	w.bound()
 	w.ResponseWriter.WriteHeader(status)
 	clear(h)
+}
+
+// noInterim keeps 1xx away from now on: the header belongs to whoever writes the reply.
+func (w *promptWriter) noInterim() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settled = true
 }
 
 // adopt takes a header for the reply's own.
