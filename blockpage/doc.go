@@ -7,6 +7,7 @@
 //
 // It never shows anything of the request but the host, escaped; for a hit on a
 // mandatory list not even that, and to a child it never says what the page was.
-// It has no script, no form, no image to fetch and no link back to the request,
-// so there is nothing on it to abuse (T22).
+// It has no script, no image to fetch and no link back to the request, so there is
+// nothing on it to abuse (T22). Its one form, on a pupil's page, tells a grown-up:
+// it goes to the box itself, and opens no page.
 package blockpage

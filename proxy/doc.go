@@ -19,6 +19,10 @@
 // inside goes the same way for itself, and the origin's certificates are believed
 // as a browser would; what they do not deserve is never shown under ours.
 //
+// What is searched for is heard with the decision, if there is a [Watch]; a page is
+// read for what it is about while it passes, if the policy wants that (pagescan).
+// Neither is kept but for what the event says.
+//
 // The address dialled is always one that was looked at in step 4, never one the
 // client gave and never the answer of a second look-up. The door keeps no
 // verdict from one request to the next, stores no body, adds no header that

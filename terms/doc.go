@@ -1,9 +1,11 @@
 // Package terms hears what a search is about: it takes the words out of the
-// address of a search, folds the ways in which they can be written into one, and
-// looks for watched phrases, each of which has a theme and a severity.
+// address of a search, or out of what is posted to a search engine, folds the ways
+// in which they can be written into one, and looks for watched phrases, each of
+// which has a theme and a severity.
 //
-//  1. [Query] reads the words from an address of a known search engine; any other
-//     address gives none, so nothing but a search is ever looked at (privacy 4)
+//  1. [Query] reads the words from an address of a known search engine, and for
+//     those that [Posts] names from the body; any other address gives none, so
+//     nothing but a search is ever looked at (privacy 4)
 //  2. [Set.Fold] takes disguise and misspelling off: accents, look-alike letters,
 //     leet, spaced-out and repeated letters, what children write
 //  3. one pass of an automaton over the folded words finds every watched phrase,
