@@ -181,7 +181,7 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit journal: %w", err)
 	}
-	a.journal, a.sink = journal, newSealing(journal, a.log)
+	a.journal, a.sink = journal, newSealing(journal, a.log, a.lists)
 	a.onClose(journal.Close)
 	return nil
 }

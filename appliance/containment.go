@@ -78,6 +78,7 @@ func (a *Appliance) contain(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	c.Reason = unsaid(a.lists(), c.Reason)
 	said, err := a.contained.contain(c, a.config.Load(), a.table.Load())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
@@ -331,7 +332,7 @@ func (s *containedState) snapshot(p *policy.Policy, lists policy.Classifier, sto
 // openContained reads what is contained, before anything is decided.
 func (a *Appliance) openContained(context.Context) error {
 	a.contained.dir, a.contained.sink, a.contained.changed = a.box().Data, a.journal, a.recontain
-	a.contained.lists = func() policy.Classifier { return a.store.Load() }
+	a.contained.lists = a.lists
 	a.contained.load()
 	switch s := a.contained.state.Load(); {
 	case s.err != nil:

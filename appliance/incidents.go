@@ -91,6 +91,7 @@ func (a *Appliance) incident(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	a.unsaidChange(&c.Change)
 	i, err := a.register.Do(c)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)

@@ -161,6 +161,10 @@ func (a *Appliance) serveHeld(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	q.Why = unsaid(a.lists(), q.Why)
+	if q.Add != nil {
+		q.Add.Reason = unsaid(a.lists(), q.Add.Reason)
+	}
 	reply, err := q.carryOut(r.Context(), a.journal, a.retain)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)

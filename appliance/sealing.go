@@ -17,12 +17,14 @@ import (
 
 // sealing is the journal as the doors see it. What must not be kept in clear, the
 // address of a mandatory hit, is sealed on its way, or dropped where the school has
-// given no keys (F7, privacy 8). It costs other events one comparison.
+// given no keys (F7, privacy 8). Other events cost it a comparison, and pages with a
+// dot in the path a look at the lists.
 type sealing struct {
 	journal *audit.Journal
 	log     *slog.Logger
 	to      atomic.Pointer[incidents.Seal] // nil keeps nothing
 	limit   *rate.Limiter
+	lists   func() policy.Classifier // in force; nil before there are any
 
 	mu   sync.Mutex
 	kept map[[sha256.Size]byte]keptSeal // lately sealed: one tablet may ask for one page again and again
@@ -40,9 +42,9 @@ const (
 	sealsAtOnce = 50
 )
 
-func newSealing(journal *audit.Journal, log *slog.Logger) *sealing {
+func newSealing(journal *audit.Journal, log *slog.Logger, lists func() policy.Classifier) *sealing {
 	return &sealing{
-		journal: journal, log: log, limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
+		journal: journal, log: log, lists: lists, limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
 	}
 }
 
@@ -65,20 +67,28 @@ func (s *sealing) configure(c configs.Seal) error {
 
 // Record implements [policy.Sink].
 func (s *sealing) Record(e *policy.Event) error {
-	if e.Secret != nil {
-		s.seal(e)
-	}
+	s.clean(e)
 	return s.journal.Record(e)
 }
 
 // RecordBatch records events in one go.
 func (s *sealing) RecordBatch(list []policy.Event) error {
 	for i := range list {
-		if list[i].Secret != nil {
-			s.seal(&list[i])
-		}
+		s.clean(&list[i])
 	}
 	return s.journal.RecordBatch(list)
+}
+
+// clean leaves no address of a mandatory list in an event: not that of a hit, nor one
+// that somebody searched for or that is part of another.
+func (s *sealing) clean(e *policy.Event) {
+	if e.Secret != nil {
+		s.seal(e)
+	}
+	if e.Path != "" || e.Words != "" {
+		lists := s.lists()
+		e.Path, e.Words = unsaid(lists, e.Path), unsaid(lists, e.Words)
+	}
 }
 
 // seal takes the address off the event and leaves it sealed. That it fails is no

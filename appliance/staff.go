@@ -42,6 +42,7 @@ func (a *Appliance) recordAct(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not the act of a person: it needs door, person and act", http.StatusBadRequest)
 		return
 	}
+	a.unsaidAct(&e)
 	if err := a.journal.Record(&e); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

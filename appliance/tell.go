@@ -179,7 +179,7 @@ func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client neti
 	f := facts(&e)
 	i, err := a.register.Do(incidents.Command{
 		Act: incidents.ActOpen, By: toldBy, Change: incidents.Change{
-			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: a.wordsOf(&e, r.PostForm.Get("words")),
+			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: unsaid(a.lists(), a.wordsOf(&e, r.PostForm.Get("words"))),
 		},
 	})
 	if err != nil {
