@@ -53,7 +53,7 @@ func (c Ceremony) check() error {
 	same := func(s string) string { return strings.Join(strings.Fields(strings.ToLower(s)), " ") }
 	switch {
 	case same(c.By) == "" || same(c.By2) == "":
-		return errors.New("removing a mandatory list takes two people: --by and --by2")
+		return errors.New("removing a mandatory list takes two people: --by and --second")
 	case same(c.By) == same(c.By2):
 		return fmt.Errorf("removing a mandatory list takes two different people, and %q is one", c.By)
 	case len(same(c.Reason)) < 10:
@@ -220,7 +220,7 @@ func keepsMandatory(folder string, before, after categories.Info) error {
 		s := &before.Sources[i]
 		if _, still := in[s.Name]; s.Mandatory && !s.Synthetic && s.Entries > 0 && !still && !removed[s.Name] {
 			missing = append(missing, fmt.Errorf("it lacks the mandatory list %q, which is in force: put it back in the feed file. "+
-				"Only two people together may remove it: schoolgate lists build --remove-mandatory %s --by NAME --by2 NAME --reason TEXT", s.Name, s.Name))
+				"Only two people together may remove it: schoolgate lists build --remove-mandatory %s --by NAME --second NAME --reason TEXT", s.Name, s.Name))
 		}
 	}
 	return errors.Join(errors.Join(missing...), floorHolds(withoutRemoved(before, removed), after))

@@ -57,7 +57,7 @@ func TestRemovingAMandatoryList(t *testing.T) {
 	if err == nil {
 		t.Fatal("a mandatory list vanished and nobody was asked")
 	}
-	contains(t, "error", err.Error(), `lacks the mandatory list "police"`, "--remove-mandatory police --by NAME --by2 NAME")
+	contains(t, "error", err.Error(), `lacks the mandatory list "police"`, "--remove-mandatory police --by NAME --second NAME")
 
 	ask := Ceremony{Feed: "police", By: "A Head", By2: "A Governor", Reason: "the contract has ended"}
 	for want, change := range map[string]func(*Ceremony){

@@ -153,7 +153,7 @@ func (h Hold) String() string {
 	if !h.Stands() {
 		text += fmt.Sprintf("; lifted %s by %s: %s", h.Lifted.UTC().Format(layout), h.LiftedBy, h.LiftedWhy)
 	}
-	return text
+	return escaped(text)
 }
 
 // matches reports whether an event is held.

@@ -170,17 +170,21 @@ func TestBounds(t *testing.T) {
 		return Command{Act: ActNote, Ref: i.Ref(), Change: Change{Text: text}}
 	}
 	refused(t, r, note(strings.Repeat("x", MaxText+1)), "at most 2000")
-	refused(t, r, note("a\x1b[31m"), "at most")
 	refused(t, r, note("  "), "nothing to note")
 	refused(t, r, Command{Act: ActNote, Ref: i.Ref(), By: "a\nb", Change: Change{Text: "x"}}, "one line")
 	refused(t, r, Command{Act: ActNote, Ref: "IN-ZZ", Change: Change{Text: "x"}}, "no such incident")
 	refused(t, r, Command{Act: ActNote, Ref: "SG-1", Change: Change{Text: "x"}}, "bad reference")
 	refused(t, r, open("mischief", Facts{}), "unknown kind")
 	refused(t, r, open(Told, Facts{}), "say what it is about")
+	refused(t, r, open("", Facts{}), "say what it is about: --kind")
+	shown := do(t, r, note("=1 \x1b[31mred\u202e\u009b1m"))
+	if got := shown.Steps[len(shown.Steps)-1].Text; got != "=1 [31mred1m" {
+		t.Errorf("a note that acts on a screen is kept as %q", got) // T13
+	}
 	do(t, r, note(strings.Repeat("ü", MaxText)))
 	s.fail = errors.New("disk full")
 	refused(t, r, note("lost"), "disk full")
-	if got, err := r.Get(i.Ref(), RoleDSL); err != nil || len(got.Steps) != 2 {
+	if got, err := r.Get(i.Ref(), RoleDSL); err != nil || len(got.Steps) != 3 {
 		t.Errorf("a step that is not on disk was taken: %d steps, %v", len(got.Steps), err)
 	}
 	big := Facts{URL: strings.Repeat("x", 9000)}

@@ -121,6 +121,9 @@ func parseKind(s string) (Kind, error) {
 			all = append(all, string(c.kind))
 		}
 	}
+	if s == "" {
+		return "", fmt.Errorf("say what it is about: --kind, one of %s", strings.Join(all, ", "))
+	}
 	return "", fmt.Errorf("unknown kind %q: want one of %s", s, strings.Join(all, ", "))
 }
 

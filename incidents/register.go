@@ -215,14 +215,14 @@ func (r *Register) check(c *Command) (*Incident, error) {
 // tidy holds every word to its bound.
 func (c *Command) tidy() error {
 	for _, s := range []*string{&c.By, &c.To, &c.Ref, &c.Number, &c.Second, &c.Source} {
-		*s = strings.TrimSpace(*s)
+		*s = strings.TrimSpace(policy.Readable(*s))
 		if len([]rune(*s)) > maxName || strings.ContainsFunc(*s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return fmt.Errorf("names and numbers are one line of at most %d letters", maxName)
 		}
 	}
 	for _, s := range []*string{&c.Text, &c.Changed} {
-		*s = strings.TrimSpace(*s)
-		if len([]rune(*s)) > MaxText || strings.ContainsFunc(*s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }) {
+		*s = strings.TrimSpace(policy.Readable(*s))
+		if len([]rune(*s)) > MaxText {
 			return fmt.Errorf("a text has at most %d letters", MaxText)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // EventID numbers an event in the journal, from 1, without gaps. Records are
@@ -164,12 +165,27 @@ func (*Secret) GoString() string { return "(sealed)" }
 func (*Secret) MarshalText() ([]byte, error) { return []byte("(sealed)"), nil }
 
 // StaffAct is the record of what a person did with the box: when, who, the act as a
-// word, what it was done to, and why in that person's own words.
+// word, what it was done to, and why in that person's own words ([Readable]).
 func StaffAct(at time.Time, person, act, subject, why string) Event {
 	return Event{
 		Time: at, Door: DoorStaff, Verdict: Allow, Reason: ReasonDefault,
-		Person: person, Act: act, Subject: subject, Note: why,
+		Person: Readable(person), Act: act, Subject: Readable(subject), Note: Readable(why),
 	}
+}
+
+// Readable is what a person typed without the characters that act on a screen instead
+// of being read: controls but line ends and tabs, and marks of direction. Joiners, which
+// Urdu and Punjabi are written with, stay.
+func Readable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t', r == 0x200c, r == 0x200d:
+			return r
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 // Use tells a request that a person made from what a page or program does by

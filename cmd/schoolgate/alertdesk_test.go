@@ -53,7 +53,7 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 	}
 	for _, step := range [][]string{
 		{"acknowledged by D. Lead", "ack", sealed, "--by", "D. Lead"},
-		{"noted by D. Lead", "note", sealed, "the tablet is kept", "--by", "D. Lead"},
+		{"noted by D. Lead", "note", sealed, "--text", "the tablet is kept", "--by", "D. Lead"},
 		{"closed by D. Lead: no_concern", "close", porn, "--by", "D. Lead", "--outcome", "no_concern", "--reason", "an advert"},
 	} {
 		if out := b.Run(append([]string{"alerts"}, step[1:]...)...); !strings.Contains(out, step[0]) || strings.Contains(out, "as soon as") {

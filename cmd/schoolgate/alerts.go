@@ -126,8 +126,8 @@ func age(d time.Duration) string {
 // actFlags are of what is put on record.
 type actFlags struct {
 	readerFlags
-	Reference string `arg:"" help:"The alert, such as AL-1F."`
-	By        string `required:"" help:"Who you are, for the record." placeholder:"NAME"`
+	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F."`
+	By        string `required:"" help:"Who you are, for the record." placeholder:"NAME" env:"SCHOOLGATE_BY"`
 }
 
 // act carries out one answer and says so.
@@ -163,7 +163,7 @@ func (c *alertsAckCmd) Run(s *session) error {
 
 type alertsNoteCmd struct {
 	actFlags
-	Text string `arg:"" help:"What is to be kept in mind."`
+	Text string `required:"" help:"What is to be kept in mind." placeholder:"TEXT"`
 }
 
 // Run leaves a note.

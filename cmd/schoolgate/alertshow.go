@@ -16,8 +16,8 @@ import (
 
 type alertsShowCmd struct {
 	readerFlags
-	Reference string `arg:"" help:"The alert, such as AL-1F."`
-	By        string `help:"Who you are, for the record (default: the user of this terminal)." env:"SUDO_USER,USER" default:"unknown" placeholder:"NAME"`
+	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F."`
+	By        string `help:"Who you are, for the record (default: the user of this terminal)." env:"SCHOOLGATE_BY,SUDO_USER,USER" default:"unknown" placeholder:"NAME"`
 }
 
 // Run shows an alert with its events. That somebody read them is recorded before

@@ -35,8 +35,16 @@ type incidentsCmd struct {
 // registrar is what every act on the register takes.
 type registrar struct {
 	configFlag
-	By   string `required:"" help:"Who does it." placeholder:"NAME"`
-	Role string `help:"As whom: ${enum}." enum:"dsl,head,chair,it" default:"dsl"`
+	By string `required:"" help:"Who does it." placeholder:"NAME" env:"SCHOOLGATE_BY"`
+	As string `help:"Your role: dsl (the deputy too), head or chair. IT sees none." enum:"dsl,deputy,head,chair,it" default:"dsl" placeholder:"ROLE" aliases:"role"`
+}
+
+// role is as whom: the deputy has what the DSL has.
+func (c *registrar) role() string {
+	if c.As == "deputy" {
+		return string(incidents.RoleDSL)
+	}
+	return c.As
 }
 
 // act carries one act out and says how the incident stands.
@@ -49,7 +57,7 @@ func (c *registrar) act(s *session, cmd incidents.Command) error {
 }
 
 func (c *registrar) actOn(s *session, cfg *configs.Config, cmd incidents.Command) error {
-	role, err := incidents.ParseRole(c.Role)
+	role, err := incidents.ParseRole(c.role())
 	if err != nil && cmd.Act != incidents.ActOpen { // anybody may report
 		return err
 	}
@@ -60,7 +68,7 @@ func (c *registrar) actOn(s *session, cfg *configs.Config, cmd incidents.Command
 	}
 	fmt.Fprintf(s.stdout, "%s: %s, %s\n", i.Ref(), i.Status, strings.ToLower(i.Kind.Title()))
 	if i.Subject != incidents.Pupils {
-		fmt.Fprintln(s.stdout, "it is about a member of staff: only the Headteacher (--role head) or the chair of governors (--role chair) can see it from now on")
+		fmt.Fprintln(s.stdout, "it is about a member of staff: only the Headteacher (--as head) or the chair of governors (--as chair) can see it from now on")
 	}
 	if i.Status == incidents.Closed {
 		return nil
@@ -73,7 +81,7 @@ func (c *registrar) actOn(s *session, cfg *configs.Config, cmd incidents.Command
 
 // register reads the register for somebody who says why, and puts that on record.
 func (c *registrar) register(s *session, cfg *configs.Config, act, subject, why string) (*incidents.Register, incidents.Role, error) {
-	role, err := incidents.ParseRole(c.Role)
+	role, err := incidents.ParseRole(c.role())
 	if err != nil {
 		return nil, "", err
 	}
@@ -94,7 +102,7 @@ func (c *registrar) register(s *session, cfg *configs.Config, act, subject, why 
 // incidentReader is what reading one incident takes.
 type incidentReader struct {
 	registrar
-	Reason string `required:"" help:"Why you read it." placeholder:"TEXT"`
+	Reason string `required:"" help:"Why you read it." placeholder:"TEXT" env:"SCHOOLGATE_REASON"`
 	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
@@ -105,7 +113,7 @@ func (c *incidentReader) incident(s *session, act string) (*configs.Config, inci
 		return nil, incidents.Incident{}, err
 	}
 	if len(strings.TrimSpace(c.Reason)) < 5 {
-		return nil, incidents.Incident{}, errors.New("say why you read it, so that it can be understood later: --reason")
+		return nil, incidents.Incident{}, fmt.Errorf("--reason %q is too short: say why you read it, so that it can be understood later", c.Reason)
 	}
 	r, role, err := c.register(s, cfg, act, strings.ToUpper(c.Ref), c.Reason)
 	if err != nil {
@@ -148,7 +156,7 @@ func (c *incidentsOpenCmd) Run(s *session) error {
 		f, subject, err = appliance.FactsOf(s.ctx, cfg, id)
 	case c.Alert != "":
 		change.Source = incidents.SourceAlert
-		f, subject, err = appliance.FactsOfAlert(s.ctx, cfg, c.Alert, incidents.Role(c.Role))
+		f, subject, err = appliance.FactsOfAlert(s.ctx, cfg, c.Alert, incidents.Role(c.role()))
 	case c.Device != "":
 		f, subject, err = appliance.FactsAround(s.ctx, cfg, c.Device, at)
 	}
@@ -202,7 +210,7 @@ type incidentsTriageCmd struct {
 	Kind  string `help:"What it is about." placeholder:"KIND"`
 	About string `help:"staff or head, where it is about a member of staff or the Headteacher." enum:",staff,head" default:""`
 	Text  string `help:"What you found." placeholder:"TEXT"`
-	Ref   string `arg:"" name:"REF"`
+	Ref   string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run says what an incident is about.
@@ -216,7 +224,7 @@ type incidentsEscalateCmd struct {
 	registrar
 	To   string `required:"" help:"To whom, e.g. the Headteacher, children's social care." placeholder:"WHOM"`
 	Text string `help:"Why." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF"`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run passes an incident on.
@@ -230,7 +238,7 @@ type incidentsReportCmd struct {
 	Reference string `required:"" help:"The reference number they gave." placeholder:"NUMBER"`
 	On        string `help:"The day, e.g. 2026-11-28." placeholder:"DAY"`
 	Text      string `help:"Who took it, and what they said." placeholder:"TEXT"`
-	Ref       string `arg:"" name:"REF"`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run notes a report to an agency.
@@ -248,7 +256,7 @@ type incidentsTaskCmd struct {
 	Reference string `help:"A reference number." placeholder:"NUMBER"`
 	Text      string `help:"What was done, and who was spoken to." placeholder:"TEXT"`
 	Change    string `help:"Of lessons: what was changed in policy or teaching, or why nothing needs to be." placeholder:"TEXT"`
-	Ref       string `arg:"" name:"REF"`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 	Task      string `arg:"" name:"TASK" help:"As incidents show names it, e.g. parents, quarantine, lessons."`
 }
 
@@ -268,7 +276,7 @@ func (c *incidentsTaskCmd) Run(s *session) error {
 type incidentsNoteCmd struct {
 	registrar
 	Text string `required:"" help:"The note." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF"`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run adds a note.
@@ -280,7 +288,7 @@ type incidentsHoldCmd struct {
 	registrar
 	Reason    string `required:"" help:"Who asked for it, and why." placeholder:"TEXT"`
 	Reference string `help:"The police's reference number." placeholder:"NUMBER"`
-	Ref       string `arg:"" name:"REF"`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run holds an incident, and first of all what the log has of its device: a crash
@@ -294,7 +302,7 @@ func (c *incidentsHoldCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	i, err := r.Get(c.Ref, incidents.Role(c.Role))
+	i, err := r.Get(c.Ref, incidents.Role(c.role()))
 	if err == nil && !i.Held && i.Status != incidents.Closed {
 		err = appliance.HoldLog(s.ctx, cfg, s.stdout, &i, c.By, c.Reason)
 	}
@@ -308,7 +316,7 @@ type incidentsReleaseCmd struct {
 	registrar
 	secondPerson
 	Reason string `required:"" help:"Who of the police agreed, and when." placeholder:"TEXT"`
-	Ref    string `arg:"" name:"REF"`
+	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run releases a hold.
@@ -319,7 +327,7 @@ func (c *incidentsReleaseCmd) Run(s *session) error {
 type incidentsCloseCmd struct {
 	registrar
 	Text string `help:"A last word." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF"`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
 }
 
 // Run closes an incident.

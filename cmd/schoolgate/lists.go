@@ -29,9 +29,9 @@ type listsBuildCmd struct {
 	Out     string `help:"Store file to write (default: the next version of the box's own store, which is then put in force)." placeholder:"STORE"`
 	Refused string `help:"Write every refused line to this file." placeholder:"FILE"`
 
-	RemoveMandatory string `help:"Take this mandatory list out of the lists in force; needs --by, --by2 and --reason, and stays red." placeholder:"FEED"`
+	RemoveMandatory string `help:"Take this mandatory list out of the lists in force; needs --by, --second and --reason, and stays red." placeholder:"FEED"`
 	By              string `help:"Who removes it." placeholder:"NAME"`
-	By2             string `name:"by2" help:"The second person who removes it." placeholder:"NAME"`
+	By2             string `name:"second" aliases:"by2" help:"The second person, who agrees." placeholder:"NAME"`
 	Reason          string `help:"Why." placeholder:"TEXT"`
 }
 

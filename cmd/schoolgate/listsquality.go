@@ -117,7 +117,7 @@ func printTable(w io.Writer, format string, table printable, columns []string, r
 func (c *listsBuildCmd) ceremony(cfg *configs.Config, feeds []blocklists.Feed) error {
 	if c.RemoveMandatory == "" {
 		if c.By+c.By2+c.Reason != "" {
-			return errors.New("--by, --by2 and --reason belong to --remove-mandatory")
+			return errors.New("--by, --second and --reason belong to --remove-mandatory")
 		}
 		return nil
 	}

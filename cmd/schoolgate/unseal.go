@@ -126,7 +126,7 @@ func (c *incidentsUnsealCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	role, err := incidents.ParseRole(c.Role)
+	role, err := incidents.ParseRole(c.role())
 	if err != nil {
 		return err
 	}
