@@ -197,6 +197,8 @@ func (w *answer1) Write(p []byte) (int, error) {
 	}
 	w.begin()
 	switch {
+	case w.request.Method == http.MethodHead:
+		return len(p), nil // whoever writes a page need not know
 	case w.bodyless:
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:

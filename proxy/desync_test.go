@@ -332,3 +332,13 @@ func TestTypeTricks(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadOfPages: a refusal and an error answer HEAD too, and the connection goes on.
+func TestHeadOfPages(t *testing.T) {
+	b := newBox(t, nil)
+	reply := b.raw("HEAD http://blocked.test/ HTTP/1.1\r\nHost: x\r\n\r\n" + "HEAD http://nowhere.test/ HTTP/1.1\r\nHost: x\r\n\r\n" +
+		"GET http://blocked.test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if strings.Count(reply, "HTTP/1.1 403") != 2 || strings.Count(reply, "HTTP/1.1 502") != 1 || strings.Count(reply, "\npage ") != 1 {
+		t.Errorf("%q", reply)
+	}
+}

@@ -52,7 +52,7 @@ func (d *dice) requests(at, mark string) string {
 		for range d.n(3) {
 			b.WriteString(d.pick(
 				[]string{"X-A: b\r\n", "Connection: keep-alive\r\n", "Connection: close\r\n", "Expect: 100-continue\r\n", "Te: trailers\r\n", "X-A: \r\n"},
-				[]string{"X-A: b\r\n c\r\n", "X-A: b\rc\r\n", "X-A: b\n", "X A: b\r\n", "X-A\x00: b\r\n", ": b\r\n", "Connection: x-a, close\r\n", "Connection: content-length\r\n", "\r", "Upgrade: h2c\r\nConnection: upgrade\r\n"}))
+				[]string{"X-A: b\r\n c\r\n", "X-A: b\rc\r\n", "X-A: b\n", "X A: b\r\n", "X-A\x00: b\r\n", ": b\r\n", "Connection: x-c, close\r\n", "Connection: content-length\r\n", "\r", "Upgrade: h2c\r\nConnection: upgrade\r\n"}))
 		}
 		hidden := fmt.Sprintf("GET %s/%s-hidden HTTP/1.1\r\nHost: x\r\n\r\n", at, mark)
 		body := d.pick([]string{"", "abc", "0\r\n\r\n"}, []string{hidden, "5\r\n" + hidden})
