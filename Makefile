@@ -31,10 +31,10 @@ check:
 ## unit: all tests, with the race detector where there is a C compiler for it
 unit: build
 	@if command -v gcc >/dev/null 2>&1; then \
-	  CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...; \
+	  CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...; \
 	else \
 	  echo "SKIPPED: the race detector, which needs gcc (install it, or run make test as root)"; \
-	  $(GO) test -timeout 10m ./...; \
+	  $(GO) test -timeout 20m ./...; \
 	fi
 
 ## deps: Debian packages that tests need, installed when root

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -40,14 +41,16 @@ type pack struct {
 	Excuses map[int][]string `yaml:"excuses"` // words that speak for a page
 }
 
-// Shipped is the set in the program.
-func Shipped() (*Set, error) {
+// Shipped is the set in the program. It is compiled once: a set never changes.
+func Shipped() (*Set, error) { return compileShipped() }
+
+var compileShipped = sync.OnceValues(func() (*Set, error) {
 	packs, err := fs.Sub(shipped, "packs")
 	if err != nil {
 		return nil, err
 	}
 	return Load(packs)
-}
+})
 
 // Load reads every *.yaml of a folder. With any mistake there is no set.
 func Load(packs fs.FS) (*Set, error) {
