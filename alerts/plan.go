@@ -35,6 +35,11 @@ type Person struct {
 
 func (p *Person) holds(role string) bool { return slices.Contains(p.Roles, role) }
 
+// leads reports whether the person holds a safeguarding role.
+func (p *Person) leads() bool {
+	return slices.ContainsFunc([]string{RoleDSL, RoleDeputy, RoleHead, RoleChair}, p.holds)
+}
+
 // ways are the addresses that reach the person.
 func (p *Person) ways() (list []string) {
 	if p.Mail != "" && !p.unmailed {
@@ -123,6 +128,17 @@ func (p *Plan) owners(ev *policy.Event) (ways []string) {
 	return slices.Compact(ways)
 }
 
+// Whose reports whether an event is of somebody whom the plan names, and whether they
+// hold a safeguarding role: then it is the matter of the chair of governors (R36).
+func (p *Plan) Whose(ev *policy.Event) (named, leads bool) {
+	for i := range p.People {
+		if person := &p.People[i]; person.owns(ev.Device, ev.Person, ev.Client) {
+			named, leads = true, leads || person.leads()
+		}
+	}
+	return named, leads
+}
+
 // scope is who may hear of an alert at all.
 type scope struct {
 	plan   *Plan
@@ -141,9 +157,7 @@ func (p *Plan) scopeOf(a *Alert, at time.Time) scope {
 	lead := false
 	for _, i := range subjects {
 		s.barred = append(s.barred, p.People[i].ways()...)
-		for _, role := range []string{RoleDSL, RoleDeputy, RoleHead, RoleChair} {
-			lead = lead || p.People[i].holds(role)
-		}
+		lead = lead || p.People[i].leads()
 	}
 	switch {
 	case lead:

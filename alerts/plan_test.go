@@ -309,3 +309,24 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+// Whose traffic an event is decides who hears of an incident about it.
+func TestWhose(t *testing.T) { // R36, F8
+	p := &Plan{People: []Person{
+		{Roles: []string{RoleHead}, Mail: "head@school.example", Addresses: []string{"10.1.0.10"}, Devices: []string{"head-laptop"}},
+		{Roles: []string{RoleIT}, Mail: "it@school.example", Logins: []string{"it"}},
+	}}
+	for _, c := range []struct {
+		ev           policy.Event
+		named, leads bool
+	}{
+		{policy.Event{Client: "10.1.0.10"}, true, true},
+		{policy.Event{Client: "10.1.0.11", Device: "Head-Laptop"}, true, true},
+		{policy.Event{Client: "10.1.0.11", Person: "it"}, true, false},
+		{policy.Event{Client: "10.1.0.11", Device: "year5-tablet"}, false, false},
+	} {
+		if named, leads := p.Whose(&c.ev); named != c.named || leads != c.leads {
+			t.Errorf("Whose(%s %s %s) = %v, %v", c.ev.Client, c.ev.Device, c.ev.Person, named, leads)
+		}
+	}
+}

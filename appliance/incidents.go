@@ -143,10 +143,16 @@ func address(e *policy.Event) string {
 	return "https://" + e.Host + e.Path
 }
 
-// subject is whom an incident of an event is about: a member of staff, by the
-// profile the request was decided under, or else pupils.
+// subject is whom an incident of an event is about: the Headteacher, the DSL or a
+// deputy, where it is theirs by the policy; a member of staff, by the profile the
+// request was decided under; or else pupils. It is for those who hear of the alert.
 func subject(cfg *configs.Config, e *policy.Event) incidents.Subject {
-	if p := cfg.School.Policy.Profile(e.Profile); p != nil && p.Band == policy.Staff {
+	plan := alertPlan(cfg)
+	named, leads := plan.Whose(e)
+	if leads {
+		return incidents.Head
+	}
+	if p := cfg.School.Policy.Profile(e.Profile); named || p != nil && p.Band == policy.Staff {
 		return incidents.Staff
 	}
 	return incidents.Pupils

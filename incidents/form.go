@@ -18,7 +18,7 @@ var formPage = template.Must(template.New("form").Parse(formText))
 // form is exactly what the printed form shows.
 type form struct {
 	Ref, School, Title, Status, Printed string
-	Held, Staff                         bool
+	Held, Staff, Head                   bool
 	Facts                               []row
 	Tasks                               []struct{ Mark, Name, Says string }
 	Steps                               []struct{ When, By, Says string }
@@ -28,7 +28,7 @@ type form struct {
 func (i *Incident) FormHTML(school string, loc *time.Location, now time.Time) ([]byte, error) {
 	f := form{
 		Ref: i.Ref(), School: school, Title: i.Kind.Title(), Status: i.Status.String(), Printed: when(now, loc),
-		Held: i.Held, Staff: i.Subject != Pupils, Facts: i.Facts.rows(loc),
+		Held: i.Held, Staff: i.Subject != Pupils, Head: i.Subject == Head, Facts: i.Facts.rows(loc),
 	}
 	for _, t := range i.Required() {
 		line := struct{ Mark, Name, Says string }{"", t.Title(), ""}

@@ -158,7 +158,10 @@ func (s *Step) says() string {
 func (i *Incident) Print(w io.Writer, loc *time.Location) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s  %s  (%s)\n", i.Ref(), i.Kind.Title(), i.Status)
-	if i.Subject != Pupils {
+	switch i.Subject {
+	case Head:
+		fmt.Fprintln(out, "About the Headteacher or the DSL: for the chair of governors alone.")
+	case Staff:
 		fmt.Fprintln(out, "About a member of staff: for the Headteacher and the chair of governors alone.")
 	}
 	if i.Held {

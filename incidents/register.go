@@ -252,6 +252,9 @@ func (r *Register) mayOpen(c *Command) error {
 		c.Facts = &Facts{}
 	}
 	if of, ok := r.byEvent[c.Facts.Event]; ok && c.Facts.Event != 0 {
+		if i := r.all[of]; i != nil && !c.Role.sees(i.Subject) { // which incident is not for them to know
+			return fmt.Errorf("%s is being looked into already", c.Facts.Event)
+		}
 		return fmt.Errorf("%s was opened of %s already", RefOf(of), c.Facts.Event)
 	}
 	switch c.Subject {

@@ -67,7 +67,10 @@ func (c *registrar) actOn(s *session, cfg *configs.Config, cmd incidents.Command
 		return err
 	}
 	fmt.Fprintf(s.stdout, "%s: %s, %s\n", i.Ref(), i.Status, strings.ToLower(i.Kind.Title()))
-	if i.Subject != incidents.Pupils {
+	switch i.Subject {
+	case incidents.Head:
+		fmt.Fprintln(s.stdout, "it is about the Headteacher or the DSL: only the chair of governors (--as chair) can see it from now on")
+	case incidents.Staff:
 		fmt.Fprintln(s.stdout, "it is about a member of staff: only the Headteacher (--as head) or the chair of governors (--as chair) can see it from now on")
 	}
 	if i.Status == incidents.Closed {
@@ -163,7 +166,7 @@ func (c *incidentsOpenCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if change.Subject == incidents.Pupils {
+	if change.Subject == incidents.Pupils || subject == incidents.Head {
 		change.Subject = subject
 	}
 	change.Facts = &f
