@@ -81,11 +81,10 @@ func RemoveMandatory(cfg *configs.Config, feeds []blocklists.Feed, c Ceremony) e
 	if err != nil {
 		return err
 	}
-	store, _, err := dir.OpenLastGood(key)
+	in, version, err := mandatoryInForce(cfg, dir, key)
 	if err != nil {
-		return fmt.Errorf("category store: %w", err)
+		return err
 	}
-	in := mandatorySources(store.Info())
 	entries, ok := in[c.Feed]
 	if !ok {
 		return fmt.Errorf("no mandatory list %q is in force; there are: %s", c.Feed, strings.Join(slices.Sorted(maps.Keys(in)), ", "))
@@ -93,8 +92,24 @@ func RemoveMandatory(cfg *configs.Config, feeds []blocklists.Feed, c Ceremony) e
 	if c.Time.IsZero() {
 		c.Time = time.Now()
 	}
-	c.Entries, c.Store = entries, store.Version()
+	c.Entries, c.Store = entries, version
 	return writeCeremony(cfg.Box.Lists.Store, c)
+}
+
+// mandatoryInForce are the mandatory lists of the store in force and those on record,
+// which speaks where no version can be read.
+func mandatoryInForce(cfg *configs.Config, dir *categories.Dir, key []byte) (in map[string]int, version uint64, err error) {
+	floor, ferr := readFloor(cfg.Box.Lists.Store, key)
+	in = mandatorySources(floor)
+	store, _, err := dir.OpenLastGood(key)
+	switch {
+	case err == nil:
+		maps.Copy(in, mandatorySources(store.Info()))
+		return in, max(floor.Version, store.Version()), nil
+	case len(in) > 0 && errors.Is(err, categories.ErrNoStore):
+		return in, floor.Version, nil
+	}
+	return nil, 0, fmt.Errorf("category store: %w", errors.Join(err, ferr))
 }
 
 // mandatorySources are the mandatory lists of a store and how many entries each

@@ -132,7 +132,7 @@ func covered(row CoverageRow) (bool, string) {
 	case cat.Mandatory() && row.Entries == 0:
 		return false, "NOT COVERED: no list. It comes under contract only."
 	case row.Entries == 0:
-		return false, "NOT COVERED by any list: no open list is known. Search terms, other categories and the school's own entries must carry it."
+		return false, "NOT COVERED by any list in force. Search terms, other categories and the school's own entries must carry it."
 	case row.Entries < thin && harmfulSubject(cat) && !cat.Mandatory():
 		return true, fmt.Sprintf("thin: %d well-known names and no more; search terms and the school's own entries must carry the rest", row.Entries)
 	}
@@ -242,7 +242,9 @@ func (c Coverage) Print(w io.Writer) error {
 		}
 		kind, subject = r.Kind, r.Subject
 		p.f("    %s: %s\n", r.Category, r.Says)
-		p.f("      %d entries, freshest %s, from %s\n", r.Entries, dateOrNone(r.Freshest), r.sources(maxSourcesShown))
+		if r.Entries > 0 {
+			p.f("      %d entries, freshest %s, from %s\n", r.Entries, dateOrNone(r.Freshest), r.sources(maxSourcesShown))
+		}
 		p.f("      by default %s\n", r.verdicts(", "))
 		p.f("      why: %s\n", r.Rationale)
 	}

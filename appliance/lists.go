@@ -21,6 +21,7 @@ type ListsBuild struct {
 	Feeds    []blocklists.Feed
 	Out      string // the store file; put in place by rename, and only if all went well
 	Key      []byte // of mandatory lists
+	Parsed   string // folder that keeps what public feeds gave, for the next build; "" reads every feed anew
 	Version  uint64
 	Workers  int       // that read feeds; 0 is as many as there are processors
 	Progress io.Writer // a line for each feed as it is done; nil for none
@@ -35,6 +36,7 @@ type FeedReport struct {
 	Store   categories.SourceInfo
 	Refused map[string]int64     // by reason, lines and entries alike
 	First   []blocklists.Refusal // the first few of each reason
+	Kept    bool                 // it is unchanged, and was not parsed again
 	Elapsed time.Duration
 	Err     error
 }
@@ -70,12 +72,19 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 	}
 	defer b.Abort()
 	build := &listsBuild{store: b, workers: o.Workers, refused: newRefusedLog(o.Refused), progress: o.Progress}
+	if o.Parsed != "" {
+		build.parsed = blocklists.OpenParsed(o.Parsed, o.Key, o.Log)
+	}
 	report.Feeds = build.read(ctx, o.Feeds)
 	var errs []error
 	for _, f := range report.Feeds {
 		errs = append(errs, f.Err)
 	}
 	err = errors.Join(append(errs, build.progressErr)...)
+	if err == nil {
+		build.parsed.Sweep(o.Feeds)
+		err = build.writing()
+	}
 	if err == nil {
 		report.Store, err = b.Finish(ctx)
 	}
@@ -92,6 +101,7 @@ func BuildLists(ctx context.Context, o ListsBuild) (ListsReport, error) {
 // listsBuild is one build: its workers share the store, the log and the screen.
 type listsBuild struct {
 	store   *categories.Builder
+	parsed  *blocklists.Parsed
 	workers int
 	refused *refusedLog
 
@@ -149,7 +159,7 @@ func (b *listsBuild) one(ctx context.Context, f blocklists.Feed, id categories.S
 		}
 		b.refused.add(f.Name, x)
 	}
-	r.Read, r.Err = blocklists.Read(ctx, f, func(e blocklists.Entry) error {
+	r.Read, r.Kept, r.Err = b.parsed.Read(ctx, f, func(e blocklists.Entry) error {
 		err := b.store.Add(id, categories.Entry{Host: e.Host, Path: e.Path, Exact: e.Exact, Category: e.Category})
 		var no categories.Refused
 		if errors.As(err, &no) {
@@ -179,10 +189,22 @@ func (b *listsBuild) say(r *FeedReport, of int) {
 		return
 	}
 	outcome := fmt.Sprintf("%d entries", r.Read.Entries)
-	if r.Err != nil {
+	switch {
+	case r.Err != nil:
 		outcome = "REFUSED"
+	case r.Kept:
+		outcome += ", unchanged"
 	}
 	_, b.progressErr = fmt.Fprintf(b.progress, "[%d/%d] %s: %s (%s)\n", b.done, of, r.Feed.Name, outcome, r.Elapsed.Round(time.Millisecond))
+}
+
+// writing says that no feed is left to wait for; the rest takes as long again.
+func (b *listsBuild) writing() error {
+	if b.progress == nil {
+		return nil
+	}
+	_, err := fmt.Fprintln(b.progress, "every list is read; weighing what they say and writing the store")
+	return err
 }
 
 // firstRefusals is how many refused lines of one reason and feed a person is

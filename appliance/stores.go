@@ -23,6 +23,7 @@ import (
 // to take it up. Feeds with an address are read from their fetched copies.
 func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	if b.Out != "" {
+		b.Parsed = filepath.Dir(b.Out)
 		return buildFile(ctx, cfg, b)
 	}
 	s, err := OpenSupply(cfg, SupplyOptions{Feeds: b.Feeds, Log: b.Log})
@@ -118,6 +119,9 @@ func Rollback(ctx context.Context, cfg *configs.Config, version uint64) (string,
 	}
 	if err := dir.Rollback(version, key); err != nil {
 		return "", fmt.Errorf("category store: %w", err)
+	}
+	if err := noteFloorOf(cfg.Box.Lists.Store, key, dir.Path(version)); err != nil {
+		return "", err
 	}
 	said, err := takenUp(ctx, cfg)
 	return fmt.Sprintf("back to store %d; %s", version, said), err

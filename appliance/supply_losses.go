@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -71,22 +72,24 @@ func floorHolds(before, after categories.Info) error {
 	return errors.Join(errs...)
 }
 
-// keepsFloor compares a candidate with the lists in force.
+// keepsFloor compares a candidate with the lists in force, and with the record of
+// them: the version in force may be damaged, and an older one speak for it.
 func (s *Supply) keepsFloor(c candidate) error {
 	before, err := s.inForce()
 	if err != nil {
 		return err
-	}
-	store, ok := realLists(before)
-	if !ok {
-		return nil
 	}
 	next, err := categories.Open(c.path, s.key)
 	if err != nil {
 		return err
 	}
 	defer next.Close()
-	if err := keepsMandatory(s.cfg.Box.Lists.Store, store.Info(), next.Info()); err != nil {
+	store, readable := before.(*categories.Store)
+	err = s.keepsRecord(readable, next.Info())
+	if _, ok := realLists(before); ok {
+		err = cmp.Or(keepsMandatory(s.cfg.Box.Lists.Store, store.Info(), next.Info()), err)
+	}
+	if err != nil {
 		return fmt.Errorf("store %d is not put in force: %w", c.version, err)
 	}
 	return nil

@@ -32,6 +32,9 @@ type buildWanted struct{ progress, refused io.Writer }
 // settle brings the store in force in line with the copies of the feeds. Call it
 // under the lock.
 func (s *Supply) settle(ctx context.Context, order *buildWanted) (done Settled, err error) {
+	if err := s.recallFloor(); err != nil {
+		s.log.Warn("which mandatory lists are in force is not on record", "err", err)
+	}
 	want := s.wanted()
 	version, have, err := s.current()
 	if err != nil {
@@ -132,7 +135,7 @@ func (s *Supply) build(ctx context.Context, in inputs, order *buildWanted) (c ca
 		return c, report, missing, err
 	}
 	c.path = filepath.Join(s.heldDir(), fmt.Sprintf("store-%d.db", c.version))
-	b := ListsBuild{Feeds: feeds, Out: c.path, Key: s.key, Version: c.version, Log: s.log, Workers: s.workers}
+	b := ListsBuild{Feeds: feeds, Out: c.path, Key: s.key, Version: c.version, Log: s.log, Workers: s.workers, Parsed: feedsFolder(s.cfg)}
 	if order != nil {
 		b.Progress, b.Refused = order.progress, order.refused
 	}
@@ -212,6 +215,10 @@ func (s *Supply) publish(ctx context.Context, c candidate, in inputs) (string, e
 	s.step("publish")
 	if err := s.dir.Publish(c.version); err != nil {
 		return "", fmt.Errorf("category store: %w", err)
+	}
+	s.step("note its mandatory lists")
+	if err := noteFloorOf(s.cfg.Box.Lists.Store, s.key, path); err != nil {
+		return "", err
 	}
 	s.step("take up")
 	s.log.Info("category store published", "version", c.version)
