@@ -23,7 +23,7 @@ func (c *incidentsEvidenceCmd) Run(s *session) error {
 	if c.Around < 0 || c.Around > 31*24*time.Hour {
 		return fmt.Errorf("--around %s: want 0s to 744h", c.Around)
 	}
-	cfg, i, err := c.incident(s, "incident.evidence")
+	cfg, i, err := c.incident(s, actEvidence)
 	if err != nil {
 		return err
 	}

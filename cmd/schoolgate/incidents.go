@@ -184,7 +184,7 @@ func (c *incidentsListCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	r, role, err := c.register(s, cfg, "incident.listed", "", "")
+	r, role, err := c.register(s, cfg, actIncidents, "", "")
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ type incidentsShowCmd struct{ incidentReader }
 
 // Run shows one incident.
 func (c *incidentsShowCmd) Run(s *session) error {
-	cfg, i, err := c.incident(s, "incident.read")
+	cfg, i, err := c.incident(s, actIncident)
 	if err != nil {
 		return err
 	}
@@ -349,7 +349,7 @@ func (c *incidentsFormCmd) Run(s *session) error {
 	if !html && !strings.HasSuffix(strings.ToLower(c.Out), ".csv") {
 		return fmt.Errorf("--out %q: want a file that ends in .html or .csv", c.Out)
 	}
-	cfg, i, err := c.incident(s, "incident.form")
+	cfg, i, err := c.incident(s, actForm)
 	if err != nil {
 		return err
 	}
@@ -372,7 +372,7 @@ type incidentsLetterCmd struct{ incidentReader }
 
 // Run prints a letter to parents.
 func (c *incidentsLetterCmd) Run(s *session) error {
-	cfg, i, err := c.incident(s, "incident.letter")
+	cfg, i, err := c.incident(s, actLetter)
 	if err != nil {
 		return err
 	}

@@ -121,9 +121,19 @@ const (
 	actExport  = "audit.export"
 	actSubject = "audit.subject"
 	actAlerts  = "alerts.list"
+
+	actIncidents = "incident.listed"
+	actIncident  = "incident.read"
+	actForm      = "incident.form"
+	actLetter    = "incident.letter"
+	actEvidence  = "incident.evidence"
+	actUnseal    = "incident.unsealed"
 )
 
-var looks = map[string]bool{actSearch: true, actExport: true, actSubject: true, actAlerts: true, actReplay: true, alerts.ActShow: true}
+var looks = map[string]bool{
+	actSearch: true, actExport: true, actSubject: true, actAlerts: true, actReplay: true, alerts.ActShow: true,
+	actIncidents: true, actIncident: true, actForm: true, actLetter: true, actEvidence: true, actUnseal: true,
+}
 
 type auditReadsCmd struct {
 	configFlag

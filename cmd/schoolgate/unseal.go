@@ -153,7 +153,7 @@ func (c *incidentsUnsealCmd) Run(s *session) error {
 		return err
 	}
 	for _, who := range []string{c.By, c.Second} {
-		act := policy.StaffAct(time.Now(), who, "incident.unsealed", strings.ToUpper(c.Ref), c.Reason+"; with both keys, by "+c.By+" and "+c.Second)
+		act := policy.StaffAct(time.Now(), who, actUnseal, strings.ToUpper(c.Ref), c.Reason+"; with both keys, by "+c.By+" and "+c.Second)
 		if err := appliance.RecordAct(s.ctx, cfg, &act); err != nil {
 			return fmt.Errorf("not shown, since it cannot be put on record: %w", err)
 		}
