@@ -440,7 +440,11 @@ func (s *simulation) judge() {
 // repeated only if the crash fell between the 250 and the commit, and then under
 // the same Message-ID with the same text.
 func TestSimulation(t *testing.T) {
-	for seed := range *seeds {
+	histories := *seeds
+	if underRace {
+		histories = min(histories, 3)
+	}
+	for seed := range histories {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBox(t)
 			b.cfg.MaxMails = 4

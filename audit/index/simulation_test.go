@@ -132,7 +132,7 @@ func (w *world) check(step string) {
 // mended it holds each event once.
 func TestSimulation(t *testing.T) {
 	removed := 0
-	for seed := range uint64(2) {
+	for seed := range schools() {
 		synctest.Test(t, func(t *testing.T) { removed += simulate(t, seed) })
 	}
 	if removed == 0 {
