@@ -33,7 +33,7 @@ func TestNamesBesideABusyProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	upstream := testkit.NewUpstream(t, "lesson.example. 600 IN A 127.0.0.1", "open.example. 600 IN A 203.0.113.1")
-	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr})
+	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr, Program: underDetector})
 	b.Start()
 	defer b.Stop()
 

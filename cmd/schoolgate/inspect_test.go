@@ -93,7 +93,7 @@ func TestInspection(t *testing.T) {
 	upstream := testkit.NewUpstream(t, "lesson.example. 60 IN A 127.0.0.1", "impostor.example. 60 IN A 127.0.0.1",
 		"docs.google.com. 60 IN A 127.0.0.1", "www.nhs.uk. 60 IN A 127.0.0.1")
 	b := testkit.NewBox(t, testkit.BoxOptions{
-		Upstream: upstream.Addr, Ports: []string{site.Port()}, Policy: lookedInto(testkit.SchoolPolicy),
+		Upstream: upstream.Addr, Ports: []string{site.Port()}, Policy: lookedInto(testkit.SchoolPolicy), Program: underDetector,
 	})
 	config, err := os.ReadFile(b.Config)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // the next client as before, and says nothing of panics in its log.
 func TestJunkAtEveryDoorHarmsNobody(t *testing.T) {
 	upstream := testkit.NewUpstream(t, "lesson.example. 60 IN A 127.0.0.1")
-	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr})
+	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr, Program: underDetector})
 	b.Start()
 	defer b.Stop()
 	rng := rand.New(rand.NewPCG(7, 7))

@@ -41,7 +41,7 @@ func (a *answers) add(name, event string) {
 // load; what the crash left behind is taken up again without a word of complaint.
 func TestKillLosesNoAnsweredRequest(t *testing.T) { // fault F2
 	upstream := testkit.NewUpstream(t)
-	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr})
+	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr, Program: underDetector})
 	var all answers
 	for round := range 3 {
 		b.Start()

@@ -34,7 +34,7 @@ func TestReloadUnderLoadLosesNothing(t *testing.T) { // fault F17
 	}))
 	defer origin.Close()
 	upstream := testkit.NewUpstream(t, "always.example. 60 IN A 127.0.0.1", "flip.example. 60 IN A 127.0.0.1", "fresh.example. 60 IN A 127.0.0.1")
-	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr})
+	b := testkit.NewBox(t, testkit.BoxOptions{Upstream: upstream.Addr, Program: underDetector})
 	b.Start()
 	defer b.Stop()
 	r := &reloads{t: t, box: b, origin: origin.URL[strings.LastIndex(origin.URL, ":"):]}

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type BoxOptions struct {
 	Upstream string   // resolver of the DNS door; "" is one that is not there
 	Mail     string   // the mail block, indented, without its first line
 	Ports    []string // what CONNECT may be carried to, beside 443
+	Program  string   // the command on the PATH that it runs; "" is schoolgate
 }
 
 // SchoolPolicy is a small school. 127.0.0.1 and addresses above 127.0.1.0 are
@@ -82,6 +84,7 @@ var Clients = []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.
 type Box struct {
 	Dir, Config        string // its folder, and the configuration in it
 	DNS, Proxy, Health string // host:port
+	program            string
 	t                  testing.TB
 	log                *Log
 	process            *os.Process // nil while it does not run
@@ -89,12 +92,12 @@ type Box struct {
 	end                error // of the process, once it lives no more
 }
 
-// NewBox writes the configuration; Start starts it. The command is found as
-// schoolgate on the PATH, where testscript.Main puts the test binary.
+// NewBox writes the configuration; Start starts it. The command is found on the
+// PATH, where the tests of cmd/schoolgate put it.
 func NewBox(t testing.TB, o BoxOptions) *Box {
 	t.Helper()
 	ports := FreePorts(t, 3)
-	b := &Box{t: t, Dir: t.TempDir(), log: &Log{}}
+	b := &Box{t: t, Dir: t.TempDir(), log: &Log{}, program: cmp.Or(o.Program, "schoolgate")}
 	b.Config = filepath.Join(b.Dir, "schoolgate.yaml")
 	for i, to := range []*string{&b.DNS, &b.Proxy, &b.Health} {
 		*to = fmt.Sprintf("127.0.0.1:%d", ports[i])
@@ -161,7 +164,7 @@ func (b *Box) StartUnwell() {
 
 func (b *Box) launch() {
 	b.t.Helper()
-	cmd := exec.Command("schoolgate", "serve", "--config", b.Config)
+	cmd := exec.Command(b.program, "serve", "--config", b.Config)
 	cmd.Stdout, cmd.Stderr = b.log, b.log
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
