@@ -130,6 +130,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors.Go(func() error { return a.runNotices(ctx) })
 	doors.Go(func() error { return a.runIndex(ctx) })
 	doors.Go(func() error { return a.runRetention(ctx) })
+	doors.Go(func() error { return a.runWatchdog(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}

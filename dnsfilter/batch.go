@@ -113,6 +113,7 @@ func (s *Server) servePackets(ctx context.Context, p *port) {
 			continue
 		}
 		s.answerBatch(ctx, b)
+		p.rounds.Add(1)
 	}
 }
 

@@ -458,7 +458,9 @@ func TestOriginForPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveOrigin(p.ports[0])
+	var all sync.WaitGroup
+	p.serve(&all, serveOrigin)
+	all.Wait()
 }
 
 // serveOrigin answers every question at a port with one address until it is

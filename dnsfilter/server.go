@@ -223,6 +223,9 @@ func (s *Server) read(j *job) {
 // begin takes a packet that has been read as far as it goes without waiting.
 func (s *Server) begin(j *job) (o outcome) {
 	defer s.rescue(j, &o)
+	if len(j.pkt) == 0 {
+		return drop // of Beat, most likely
+	}
 	if !s.clients.serve(j.from) {
 		return s.outsider(j)
 	}

@@ -39,6 +39,7 @@ type port struct {
 	any     bool // bound to every address of the box: the answer must leave from the one that was asked
 	stopped atomic.Bool
 	readers sync.WaitGroup
+	rounds  atomic.Uint64 // batches answered, for Beat
 
 	mu     sync.RWMutex // held while something is sent, so that fd is still ours
 	closed bool

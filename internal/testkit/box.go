@@ -28,6 +28,7 @@ type BoxOptions struct {
 	Mail     string   // the mail block, indented, without its first line
 	Ports    []string // what CONNECT may be carried to, beside 443
 	Program  string   // the command on the PATH that it runs; "" is schoolgate
+	Env      []string // NAME=value that the process gets beside ours
 }
 
 // SchoolPolicy is a small school. 127.0.0.1 and addresses above 127.0.1.0 are
@@ -86,6 +87,7 @@ type Box struct {
 	DNS, Proxy, Health string // host:port
 	program            string
 	t                  testing.TB
+	env                []string
 	log                *Log
 	process            *os.Process // nil while it does not run
 	alive              context.Context
@@ -97,7 +99,7 @@ type Box struct {
 func NewBox(t testing.TB, o BoxOptions) *Box {
 	t.Helper()
 	ports := FreePorts(t, 3)
-	b := &Box{t: t, Dir: t.TempDir(), log: &Log{}, program: cmp.Or(o.Program, "schoolgate")}
+	b := &Box{t: t, env: o.Env, Dir: t.TempDir(), log: &Log{}, program: cmp.Or(o.Program, "schoolgate")}
 	b.Config = filepath.Join(b.Dir, "schoolgate.yaml")
 	for i, to := range []*string{&b.DNS, &b.Proxy, &b.Health} {
 		*to = fmt.Sprintf("127.0.0.1:%d", ports[i])
@@ -165,6 +167,7 @@ func (b *Box) StartUnwell() {
 func (b *Box) launch() {
 	b.t.Helper()
 	cmd := exec.Command(b.program, "serve", "--config", b.Config)
+	cmd.Env = append(cmd.Environ(), b.env...)
 	cmd.Stdout, cmd.Stderr = b.log, b.log
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
