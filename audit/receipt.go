@@ -34,10 +34,13 @@ type Receipt struct {
 	Days    map[Class]float64 `json:"days,omitempty"` // how long each class was kept for
 }
 
-// String is the receipt as people read it.
-func (r Receipt) String() string {
-	text := fmt.Sprintf("%s: %s to %s (%s to %s):", r.At.UTC().Format("2006-01-02 15:04"), r.First, r.Last,
-		r.From.UTC().Format("2006-01-02 15:04"), r.To.UTC().Format("2006-01-02 15:04"))
+// String is In by universal time, and says so.
+func (r Receipt) String() string { return r.In(time.UTC) }
+
+// In is the receipt as people read it, with its times as they are in a place.
+func (r Receipt) In(loc *time.Location) string {
+	at := func(t time.Time) string { return t.In(loc).Format(layoutZone) }
+	text := fmt.Sprintf("%s: %s to %s (%s to %s):", at(r.At), r.First, r.Last, at(r.From), at(r.To))
 	for _, c := range Classes {
 		if n := r.Removed[c]; n > 0 {
 			text += fmt.Sprintf(" %d %s removed,", n, c)

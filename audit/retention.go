@@ -134,24 +134,30 @@ func (h *Hold) check() error {
 // Stands reports whether the hold has not been lifted.
 func (h *Hold) Stands() bool { return h.Lifted.IsZero() }
 
-// String is what the hold matches, and why.
-func (h Hold) String() string {
+// String is In by universal time, and says so.
+func (h Hold) String() string { return h.In(time.UTC) }
+
+// layoutZone is a time that says by which clock it is.
+const layoutZone = "2006-01-02 15:04 MST"
+
+// In is what the hold matches, and why, with its times as they are in a place.
+func (h Hold) In(loc *time.Location) string {
 	text := fmt.Sprintf("hold %d:", h.ID)
 	for _, f := range [...]struct{ name, value string }{{"person", h.Person}, {"device", h.Device}, {"client", h.Client}} {
 		if f.value != "" {
 			text += " " + f.name + " " + f.value
 		}
 	}
-	const layout = "2006-01-02 15:04"
+	at := func(t time.Time) string { return t.In(loc).Format(layoutZone) }
 	if !h.From.IsZero() {
-		text += " from " + h.From.UTC().Format(layout)
+		text += " from " + at(h.From)
 	}
 	if !h.To.IsZero() {
-		text += " to " + h.To.UTC().Format(layout)
+		text += " to " + at(h.To)
 	}
-	text += fmt.Sprintf("; %s, by %s, %s", h.Reason, h.By, h.At.UTC().Format(layout))
+	text += fmt.Sprintf("; %s, by %s, %s", h.Reason, h.By, at(h.At))
 	if !h.Stands() {
-		text += fmt.Sprintf("; lifted %s by %s: %s", h.Lifted.UTC().Format(layout), h.LiftedBy, h.LiftedWhy)
+		text += fmt.Sprintf("; lifted %s by %s: %s", at(h.Lifted), h.LiftedBy, h.LiftedWhy)
 	}
 	return escaped(text)
 }
