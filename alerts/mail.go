@@ -273,7 +273,7 @@ func inPerson(role string) string {
 func (w *writer) clock(t time.Time) string {
 	t = t.In(w.zone)
 	if t.Format(time.DateOnly) == w.m.Queued.In(w.zone).Format(time.DateOnly) {
-		return fmt.Sprintf("%d:%02d", t.Hour(), t.Minute())
+		return t.Format("15:04")
 	}
 	return w.when(t)
 }
@@ -315,14 +315,14 @@ func (w *writer) call() *Call {
 	return c
 }
 
-// when is local time as it is said: "Tuesday 24 November, 9:05".
+// when is local time by the 24-hour clock: "Tuesday 24 November, 09:05".
 func (w *writer) when(t time.Time) string {
 	t = t.In(w.zone)
 	day := t.Format("Monday 2 January")
 	if t.Year() != w.m.Queued.In(w.zone).Year() {
 		day = t.Format("Monday 2 January 2006")
 	}
-	return fmt.Sprintf("%s, %d:%02d", day, t.Hour(), t.Minute())
+	return day + ", " + t.Format("15:04")
 }
 
 func sameMinute(a, b time.Time) bool { return a.Truncate(time.Minute).Equal(b.Truncate(time.Minute)) }

@@ -20,10 +20,13 @@ const (
 	StateClosed State = "closed"    // with an outcome
 )
 
-// String is the state as people read it.
+// String is the state as people read it. On disk it is the word itself.
 func (s State) String() string {
-	if s == StateNew {
+	switch s {
+	case StateNew:
 		return "new"
+	case StateReview:
+		return "acknowledged"
 	}
 	return string(s)
 }

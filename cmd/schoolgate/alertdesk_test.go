@@ -60,7 +60,7 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 			t.Errorf("%v says %q", step[1:], out)
 		}
 	}
-	until("in review", "alerts", "list")
+	until("acknowledged", "alerts", "list")
 	if list = b.Run("alerts", "list", "--open"); strings.Contains(list, porn+" ") || !strings.Contains(list, "1 of 2 alerts") {
 		t.Errorf("list --open:\n%s", list)
 	}
@@ -77,7 +77,7 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 		t.Errorf("ack while it does not run: %s", out)
 	}
 	b.Start()
-	until("in review", "alerts", "list", "--as", "chair")
+	until("acknowledged", "alerts", "list", "--as", "chair")
 	acts := b.Run("audit", "search", "--text", "alerts.")
 	for _, want := range []string{"alerts.show", "alerts.ack", "alerts.note", "alerts.close"} {
 		if !strings.Contains(acts, want) {
@@ -86,7 +86,7 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 	}
 	b.Kill()
 	b.Start() // what was answered stays answered
-	until("in review", "alerts", "list")
+	until("acknowledged", "alerts", "list")
 }
 
 // lineWith is the reference in the line that holds words.
