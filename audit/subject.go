@@ -26,7 +26,17 @@ type Subject struct {
 	Made           time.Time
 	Reference      policy.EventID // of the record that the copy was made
 	Location       *time.Location
-	Alerts         []SubjectAlert // raised by what the person did
+	Alerts         []SubjectAlert    // raised by what the person did
+	Incidents      []SubjectIncident // that were opened of what the person did
+}
+
+// SubjectIncident is an incident, as far as its subject is told of it: what the log
+// says of them, and which steps were taken when. What staff wrote about it, and who
+// they are, is not in it.
+type SubjectIncident struct {
+	Reference, About string
+	Facts            [][2]string // what it is called, and what it says
+	Steps            [][2]string // when, and what was done
 }
 
 // SubjectAlert is an alert, as far as its subject is told of it.
@@ -139,12 +149,17 @@ func (s *Subject) take(c *Copied, e *policy.Event) bool {
 	return true
 }
 
+// actHold is how the acts of legal holds begin.
+const actHold = "audit.hold."
+
 // takeAct takes what staff did: of the subject's own acts what they were done to is
 // kept only where it is the subject; of acts about the subject, who did them and why
 // is another person's.
 func (s *Subject) takeAct(c *Copied, e *policy.Event) bool {
 	about := names(e.Subject, s.Person) || names(e.Subject, s.Device)
 	switch {
+	case strings.HasPrefix(e.Act, actHold):
+		return false // the police may have asked for silence
 	case s.Person != "" && e.Person == s.Person:
 		c.Acts++
 		if !about && e.Subject != "" {

@@ -22,7 +22,8 @@ const (
 	ActNote     = "incident.note"
 	ActHold     = "incident.held"
 	ActRelease  = "incident.released"
-	ActAlerted  = "incident.alerted" // the box: those who must hear were told of it
+	ActAlerted  = "incident.alerted"   // the box: those who must hear were told of it
+	ActContain  = "incident.contained" // a device was cut off, or a site closed, or either opened again
 	ActClose    = "incident.closed"
 )
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -108,6 +109,53 @@ func (f *Facts) rows(loc *time.Location) (list []row) {
 	return list
 }
 
+// Names says whom what is written of the incident names.
+func (i *Incident) Names() string {
+	switch i.Subject {
+	case Head:
+		return "the Headteacher or the DSL"
+	case Staff:
+		return "a member of staff"
+	}
+	return "a child"
+}
+
+// Line is what something is called or when it was, and what it says.
+type Line [2]string
+
+// ForSubject is the incident as far as the person it is of is told of it (R76): what
+// the log says, and the steps, without whoever took them and what they wrote.
+func (i *Incident) ForSubject(loc *time.Location, redacted string) (facts, steps []Line) {
+	for _, r := range i.Facts.rows(loc) {
+		facts = append(facts, Line{r.Name, r.Says})
+	}
+	for n := range i.Steps {
+		s := i.Steps[n]
+		for _, words := range []*string{&s.To, &s.Number, &s.Second} {
+			if *words != "" {
+				*words = redacted
+			}
+		}
+		s.Text, s.Changed = "", ""
+		steps = append(steps, Line{when(s.At, loc), s.says()})
+	}
+	return facts, steps
+}
+
+// IsOf reports whether the incident is of what a person or a device did: on a device,
+// where nobody else had signed in.
+func (i *Incident) IsOf(person, device string) bool {
+	f := &i.Facts
+	return person != "" && f.Person == person || device != "" && f.Device == device && (f.Person == "" || f.Person == person)
+}
+
+// Mentions reports whether somebody wrote a name into the incident.
+func (i *Incident) Mentions(name string) bool {
+	return name != "" && slices.ContainsFunc(i.Steps, func(s Step) bool {
+		return strings.Contains(strings.ToLower(s.Text+" "+s.Changed), strings.ToLower(name))
+	})
+}
+
 // says is a step in a sentence.
 func (s *Step) says() string {
 	var b strings.Builder
@@ -140,6 +188,8 @@ func (s *Step) says() string {
 		fmt.Fprintf(&b, "Released, with %s: the parents may be told", s.Second)
 	case ActAlerted:
 		b.WriteString("Those who must hear were told")
+	case ActContain:
+		b.WriteString("Contained")
 	case ActClose:
 		b.WriteString("Closed")
 	default:

@@ -115,6 +115,12 @@ func Alerted(ref string, event policy.EventID) Command {
 	return Command{Act: ActAlerted, Ref: ref, By: "the box", Role: rolePage, Change: Change{Facts: &Facts{Event: event}}}
 }
 
+// Contained is the command by which the box notes on an incident what somebody closed
+// or opened again because of it: whoever that was need not be one who may see it.
+func Contained(ref, by, said string) Command {
+	return Command{Act: ActContain, Ref: ref, By: by, Role: rolePage, Change: Change{Text: said}}
+}
+
 // OfEvent is the incident that was opened of an event; ok is false for none.
 func (r *Register) OfEvent(id policy.EventID) (Incident, bool) {
 	r.mu.Lock()
@@ -195,7 +201,7 @@ func (r *Register) check(c *Command) (*Incident, error) {
 		return nil, r.mayOpen(c)
 	}
 	i, err := r.find(c.Ref, c.Role)
-	if c.Act == ActAlerted && c.Role == rolePage {
+	if (c.Act == ActAlerted || c.Act == ActContain) && c.Role == rolePage {
 		id, perr := ParseRef(c.Ref)
 		if i, err = r.all[id], perr; err == nil && i == nil {
 			err = ErrUnknown
@@ -206,7 +212,7 @@ func (r *Register) check(c *Command) (*Incident, error) {
 		return nil, err
 	case len(i.Steps) >= maxSteps:
 		return nil, fmt.Errorf("%s has %d entries, which is the most there can be: open another that names it", i.Ref(), maxSteps)
-	case i.Status == Closed && c.Act != ActNote:
+	case i.Status == Closed && c.Act != ActNote && c.Act != ActContain:
 		return nil, fmt.Errorf("%s is closed; a note can still be added, or open another that names it", i.Ref())
 	}
 	return i, i.may(c)
@@ -295,7 +301,7 @@ func (i *Incident) may(c *Command) error {
 		return i.mayHold(c)
 	case ActRelease:
 		return i.mayRelease(c)
-	case ActAlerted:
+	case ActAlerted, ActContain:
 	case ActClose:
 		return i.mayClose()
 	default:
