@@ -73,7 +73,7 @@ func (d *AlertDesk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
 
 // Events are what the alert is made of, from the journal; gaps in it are told.
 func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []policy.Event, err error) {
-	q := audit.Query{From: a.First, To: a.Last.Add(time.Second)}
+	q := audit.Query{From: a.First, To: a.Last.Add(time.Second), Veil: Veil(d.cfg)}
 	for e, problem := range Journal(d.cfg).Search(ctx, q) {
 		if problem != nil {
 			err = errors.Join(err, problem)

@@ -131,6 +131,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors.Go(func() error { return a.runIndex(ctx) })
 	doors.Go(func() error { return a.runRetention(ctx) })
 	doors.Go(func() error { return a.runWatchdog(ctx) })
+	doors.Go(func() error { return a.runHelpCount(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}
@@ -182,8 +183,14 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit journal: %w", err)
 	}
-	a.journal, a.sink = journal, newSealing(journal, a.log, a.lists)
+	a.journal = journal
 	a.onClose(journal.Close)
+	help, err := openHelpCount(box.Data, a.log, func() *time.Location { return a.config.Load().School.Policy.Timetable.Location })
+	if err != nil {
+		return err
+	}
+	a.sink = newSealing(journal, help, a)
+	a.onClose(help.close)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/containment"
+	"schoolgate/incidents"
 	"schoolgate/policy"
 )
 
@@ -65,9 +66,13 @@ func Contain(ctx context.Context, cfg *configs.Config, c Containing) (string, er
 	if err != nil {
 		return "", errors.Join(err, journal.Close())
 	}
-	k := keeper{dir: cfg.Box.Data, sink: journal}
+	lists := listsAtRest(cfg)
+	c.Reason = unsaid(lists, c.Reason)
+	k := keeper{dir: cfg.Box.Data, sink: journal, lists: func() policy.Classifier { return lists }}
 	k.load()
-	said, err = k.contain(c, cfg, table)
+	if said, err = k.contain(c, cfg, table); err == nil && c.Incident != "" {
+		said += "; " + c.noteAtRest(cfg, said)
+	}
 	return said, errors.Join(err, journal.Close())
 }
 
@@ -84,14 +89,43 @@ func (a *Appliance) contain(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
+	if c.Incident != "" {
+		said += "; " + c.note(a.register, said)
+	}
 	a.answer(w, said)
+}
+
+// noteAtRest is note for a command that writes itself.
+func (c *Containing) noteAtRest(cfg *configs.Config, said string) string {
+	r, closeIt, err := writeRegister(cfg)
+	if err != nil {
+		return fmt.Sprintf("not noted in %s: %v", c.Incident, err)
+	}
+	noted := c.note(r, said)
+	if err := closeIt(); err != nil {
+		return fmt.Sprintf("not noted in %s: %v", c.Incident, err)
+	}
+	return noted
+}
+
+// note puts what was done into the history of its incident, and says so. It is done,
+// and on record in the journal, whatever comes of this.
+func (c *Containing) note(r *incidents.Register, said string) string {
+	i, err := r.Do(incidents.Contained(c.Incident, c.By, said+". "+c.Reason))
+	switch {
+	case errors.Is(err, incidents.ErrUnknown):
+		return fmt.Sprintf("not noted in %s, for there is no such incident", c.Incident)
+	case err != nil:
+		return fmt.Sprintf("not noted in %s: %v", c.Incident, err)
+	}
+	return "noted in " + i.Ref()
 }
 
 // keeper keeps what is contained: in force, and on disk.
 type keeper struct {
 	dir     string
 	sink    policy.Sink
-	lists   func() policy.Classifier // in force; nil where nothing is running
+	lists   func() policy.Classifier // in force; of nil where there are none
 	changed func()                   // puts the state in force; nil where nothing is running
 
 	mu    sync.Mutex // one act at a time
@@ -122,10 +156,8 @@ func (k *keeper) contain(c Containing, cfg *configs.Config, table *clients.Table
 	if err := c.check(); err != nil {
 		return "", err
 	}
-	if c.Act == ActBlock && k.lists != nil {
-		if u, err := policy.ParseURL(c.Target); err == nil && k.lists().Classify(u.Host, u.Path).Mandatory != policy.Uncategorised {
-			return "", errors.New("a mandatory list closes it to everyone already; nothing of it was written down, as the address itself may be a crime to pass on")
-		}
+	if c.Act == ActBlock && listed(k.lists(), c.Target) != policy.Uncategorised {
+		return "", errors.New("a mandatory list closes it to everyone already; nothing of it was written down, as the address itself may be a crime to pass on")
 	}
 	next, said, err := c.apply(now.State, cfg, table)
 	if err != nil || next.Revision == now.Revision && c.Act != ActResetQuarantine {
@@ -174,12 +206,19 @@ func samePerson(a, b string) bool {
 	return same(a) == same(b)
 }
 
+func badRef(s string) bool {
+	_, err := incidents.ParseRef(s)
+	return err != nil
+}
+
 func (c *Containing) check() error {
 	switch {
 	case strings.TrimSpace(c.By) == "":
 		return errors.New("it takes a name: --by")
 	case len(strings.TrimSpace(c.Reason)) < 5:
 		return errors.New("it takes a reason that can be understood later: --reason")
+	case c.Incident != "" && badRef(c.Incident):
+		return fmt.Errorf("bad reference of an incident %q: want one such as IN-1A", c.Incident)
 	case c.closes():
 		return nil
 	case strings.TrimSpace(c.Second) == "":
@@ -220,7 +259,7 @@ func (c *Containing) apply(s containment.State, cfg *configs.Config, table *clie
 		if next, was, err = s.LiftDevice(c.Target); err != nil {
 			return s, "", fmt.Errorf("quarantine: %w (what policy.yaml cuts off is lifted there)", err)
 		}
-		said = fmt.Sprintf("%s is back: it was cut off on %s by %s: %s", c.Target, was.At.Format("2 January 2006 15:04"), was.By, was.Reason)
+		said = fmt.Sprintf("%s is back: it was cut off on %s by %s: %s", c.Target, was.At.In(cfg.School.Policy.Timetable.Location).Format("2 January 2006 15:04"), was.By, was.Reason)
 	case ActUnblock:
 		u, err := policy.ParseURL(c.Target)
 		if err != nil {
@@ -230,7 +269,7 @@ func (c *Containing) apply(s containment.State, cfg *configs.Config, table *clie
 		if next, was, err = s.OpenHost(e.Target()); err != nil {
 			return s, "", fmt.Errorf("emergency block: %w", err)
 		}
-		said = fmt.Sprintf("%s is no longer closed for everyone: it was closed on %s by %s: %s", e.Target(), was.At.Format("2 January 2006 15:04"), was.By, was.Reason)
+		said = fmt.Sprintf("%s is no longer closed for everyone: it was closed on %s by %s: %s", e.Target(), was.At.In(cfg.School.Policy.Timetable.Location).Format("2 January 2006 15:04"), was.By, was.Reason)
 	case ActResetQuarantine:
 		next = containment.State{Revision: s.Revision + 1, Last: s.Last}
 		said = "the record of quarantines and emergency blocks begins anew, with nothing closed"
@@ -321,7 +360,7 @@ func (s *containedState) identify(table *clients.Table) policy.Identifier {
 func (s *containedState) snapshot(p *policy.Policy, lists policy.Classifier, store uint64, table *clients.Table) *policy.Snapshot {
 	closed, err := s.Closed()
 	next := policy.Snapshot{
-		Policy: p, Lists: lists, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
+		Policy: p, Lists: suffixed{lists}, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
 	}
 	if err != nil { // it was checked when it was read
 		next.Clients = table.CutOff(clients.Quarantine{All: true})

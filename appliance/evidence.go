@@ -151,7 +151,7 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 // evidenceEvents are the log entries of an incident, in order.
 func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
 	have := map[policy.EventID]bool{}
-	journal := Journal(cfg)
+	journal, veil := Journal(cfg), Veil(cfg)
 	if _, err := os.Stat(journal.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -168,9 +168,10 @@ func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incid
 		if err != nil {
 			return nil, 0, err
 		}
+		veil(&e)
 		list, have[e.ID] = append(list, e), true
 	}
-	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvidence}
+	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvidence, Veil: veil}
 	if q.Device == "" {
 		q.Client = i.Facts.Client
 	}

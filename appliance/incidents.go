@@ -80,6 +80,7 @@ func Incident(ctx context.Context, cfg *configs.Config, c incidents.Command) (i 
 	if err != nil {
 		return i, err
 	}
+	unsaidChange(listsAtRest(cfg), &c.Change)
 	i, err = r.Do(c)
 	return i, errors.Join(err, closeIt())
 }
@@ -91,7 +92,7 @@ func (a *Appliance) incident(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a.unsaidChange(&c.Change)
+	unsaidChange(a.lists(), &c.Change)
 	i, err := a.register.Do(c)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
@@ -110,6 +111,7 @@ func FactsOf(ctx context.Context, cfg *configs.Config, id policy.EventID) (incid
 	if e.Door == policy.DoorStaff {
 		return incidents.Facts{}, "", fmt.Errorf("%s is what a member of staff did with the box, and no request", id)
 	}
+	Veil(cfg)(&e)
 	return facts(&e), subject(cfg, &e), nil
 }
 
@@ -217,6 +219,7 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 	if best.ID == 0 {
 		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
 	}
+	Veil(cfg)(&best)
 	f := facts(&best)
 	f.More = slices.DeleteFunc(more, func(id policy.EventID) bool { return id == best.ID })
 	return f, subject(cfg, &best), nil
@@ -276,6 +279,7 @@ func HoldLog(ctx context.Context, cfg *configs.Config, out io.Writer, i *inciden
 	if err != nil {
 		return fmt.Errorf("the log is not held, so neither is the incident: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "the log of that device is kept from now on (%s); schoolgate audit hold lift %d ends that, when the police agree\n", h, h.ID)
+	_, err = fmt.Fprintf(out, "the log of that device is kept from now on (%s); schoolgate audit hold lift %d ends that, when the police agree\n",
+		h.In(cfg.School.Policy.Timetable.Location), h.ID)
 	return err
 }

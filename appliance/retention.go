@@ -107,7 +107,7 @@ type heldReply struct {
 }
 
 // carryOut does it with an open journal.
-func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, retain func(context.Context, audit.RetainOptions) (audit.RetainReport, error)) (reply heldReply, err error) {
+func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, loc *time.Location, retain func(context.Context, audit.RetainOptions) (audit.RetainReport, error)) (reply heldReply, err error) {
 	switch {
 	case q.Add != nil:
 		reply.Hold, err = j.AddHold(*q.Add)
@@ -122,7 +122,7 @@ func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, retain fun
 		}
 		report, err := retain(ctx, audit.RetainOptions{TrustClock: q.TrustClock})
 		for _, r := range report.Receipts {
-			reply.Lines = append(reply.Lines, r.String())
+			reply.Lines = append(reply.Lines, r.In(loc))
 		}
 		if report.Keys > 0 {
 			reply.Lines = append(reply.Lines, fmt.Sprintf("%d month keys destroyed: nothing of their months is left", report.Keys))
@@ -138,6 +138,14 @@ func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, retain fun
 	return reply, err
 }
 
+// clean takes addresses of mandatory lists out of the words in it.
+func (q *heldRequest) clean(lists policy.Classifier) {
+	q.Why = unsaid(lists, q.Why)
+	if q.Add != nil {
+		q.Add.Reason = unsaid(lists, q.Add.Reason)
+	}
+}
+
 // held carries a request out, through the daemon where one is running.
 func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldReply, err error) {
 	err = command(ctx, cfg.Box.Data, "held", q, &reply)
@@ -148,7 +156,8 @@ func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldRe
 	if err != nil {
 		return reply, err
 	}
-	reply, err = q.carryOut(ctx, j, func(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
+	q.clean(listsAtRest(cfg))
+	reply, err = q.carryOut(ctx, j, cfg.School.Policy.Timetable.Location, func(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
 		return j.Retain(ctx, retentionOf(cfg), o)
 	})
 	return reply, errors.Join(err, j.Close())
@@ -161,11 +170,8 @@ func (a *Appliance) serveHeld(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	q.Why = unsaid(a.lists(), q.Why)
-	if q.Add != nil {
-		q.Add.Reason = unsaid(a.lists(), q.Add.Reason)
-	}
-	reply, err := q.carryOut(r.Context(), a.journal, a.retain)
+	q.clean(a.lists())
+	reply, err := q.carryOut(r.Context(), a.journal, a.config.Load().School.Policy.Timetable.Location, a.retain)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
@@ -227,7 +233,7 @@ func PrintRetention(ctx context.Context, out io.Writer, cfg *configs.Config) err
 	}
 	var lines []string
 	for _, h := range holds {
-		lines = append(lines, h.String())
+		lines = append(lines, h.In(loc))
 	}
 	if len(holds) == 0 {
 		lines = append(lines, "no legal holds")

@@ -25,6 +25,10 @@ type sealing struct {
 	to      atomic.Pointer[incidents.Seal] // nil keeps nothing
 	limit   *rate.Limiter
 	lists   func() policy.Classifier // in force; nil before there are any
+	help    *helpCount               // of what is counted and not written
+
+	// helpLine reports whether a host is a help-line's, also with a suffix behind it.
+	helpLine func(name string, suffix bool) bool
 
 	mu   sync.Mutex
 	kept map[[sha256.Size]byte]keptSeal // lately sealed: one tablet may ask for one page again and again
@@ -42,9 +46,10 @@ const (
 	sealsAtOnce = 50
 )
 
-func newSealing(journal *audit.Journal, log *slog.Logger, lists func() policy.Classifier) *sealing {
+func newSealing(journal *audit.Journal, help *helpCount, a *Appliance) *sealing {
 	return &sealing{
-		journal: journal, log: log, lists: lists, limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
+		journal: journal, help: help, log: a.log, lists: a.lists, helpLine: a.helpLine,
+		limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
 	}
 }
 
@@ -67,20 +72,43 @@ func (s *sealing) configure(c configs.Seal) error {
 
 // Record implements [policy.Sink].
 func (s *sealing) Record(e *policy.Event) error {
-	s.clean(e)
+	if s.clean(e); e.Shielded {
+		s.help.add(e)
+		return nil
+	}
 	return s.journal.Record(e)
 }
 
 // RecordBatch records events in one go.
 func (s *sealing) RecordBatch(list []policy.Event) error {
+	shielded := 0
 	for i := range list {
-		s.clean(&list[i])
+		if s.clean(&list[i]); list[i].Shielded {
+			shielded++
+		}
 	}
-	return s.journal.RecordBatch(list)
+	if shielded == 0 {
+		return s.journal.RecordBatch(list)
+	}
+	rest := make([]policy.Event, 0, len(list)-shielded)
+	for i := range list {
+		if list[i].Shielded {
+			s.help.add(&list[i])
+		} else {
+			rest = append(rest, list[i])
+		}
+	}
+	err := s.journal.RecordBatch(rest)
+	for i := range list {
+		if !list[i].Shielded {
+			list[i].ID, rest = rest[0].ID, rest[1:]
+		}
+	}
+	return err
 }
 
 // clean leaves no address of a mandatory list in an event: not that of a hit, nor one
-// that somebody searched for or that is part of another.
+// that somebody searched for or that is part of another; nor a help-line.
 func (s *sealing) clean(e *policy.Event) {
 	if e.Secret != nil {
 		s.seal(e)
@@ -89,7 +117,38 @@ func (s *sealing) clean(e *policy.Event) {
 		lists := s.lists()
 		e.Path, e.Words = unsaid(lists, e.Path), unsaid(lists, e.Words)
 	}
+	s.shield(e)
 }
+
+// shield leaves no help-line in an event of somebody (F10): a name that is not there
+// since it has the school's suffix behind it, a search for one, the copy of one that
+// an archive or a translator fetches. What a person must hear of they hear of all the
+// same, without it.
+func (s *sealing) shield(e *policy.Event) {
+	if e.Shielded || e.Host == "" {
+		return
+	}
+	if e.Door == policy.DoorDNS {
+		if e.Status == nameError && !e.Flagged() && s.helpLine(e.Host, true) {
+			e.Shielded = true
+		}
+		return
+	}
+	is := func(_, host string) bool { return s.helpLine(host, false) }
+	if words := without(e.Words, helpMark, is); words != e.Words {
+		if e.Words = words; !e.Flagged() {
+			e.Shielded, e.Theme = true, themeHelp
+		}
+	}
+	if without(e.Path, helpMark, is) != e.Path {
+		e.Path = ""
+	}
+}
+
+const (
+	nameError = 3 // the DNS code of a name that is not there
+	helpMark  = "(a help-line)"
+)
 
 // seal takes the address off the event and leaves it sealed. That it fails is no
 // reason to lose the event.

@@ -24,6 +24,7 @@ func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error 
 	if !errors.Is(err, ErrNotRunning) {
 		return err
 	}
+	unsaidAct(listsAtRest(cfg), e)
 	journal, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))
 	if err != nil {
 		return err
@@ -42,7 +43,7 @@ func (a *Appliance) recordAct(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not the act of a person: it needs door, person and act", http.StatusBadRequest)
 		return
 	}
-	a.unsaidAct(&e)
+	unsaidAct(a.lists(), &e)
 	if err := a.journal.Record(&e); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

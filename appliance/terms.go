@@ -185,7 +185,7 @@ func SaveTerms(ctx context.Context, cfg *configs.Config, s TermsSaving) (TermsRe
 	}
 	r := TermsRevision{
 		Number: number + 1, Time: time.Now(), By: strings.TrimSpace(s.By), Second: strings.TrimSpace(s.Second),
-		Reason: strings.TrimSpace(s.Reason), Packs: packs, Fingerprint: fingerprint(packs), Changes: terms.Changes(last, packs),
+		Reason: unsaid(listsAtRest(cfg), strings.TrimSpace(s.Reason)), Packs: packs, Fingerprint: fingerprint(packs), Changes: terms.Changes(last, packs),
 	}
 	switch loose := terms.Loosening(r.Changes); {
 	case r.By == "" || r.Reason == "":
@@ -242,7 +242,7 @@ func (r *TermsRevision) keep(cfg *configs.Config) error {
 // school's own is no reason not to start: the last revision hears for them, or those in
 // the program.
 func (a *Appliance) openWatch() {
-	a.watch = newWatch(a.registry)
+	a.watch = newWatch(a.registry, a.lists)
 	go a.beginWatch(a.config.Load())
 	a.onClose(func() error { <-a.watch.ready; return nil }) // it writes into the journal
 }

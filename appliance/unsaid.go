@@ -1,9 +1,14 @@
 package appliance
 
 import (
+	"errors"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 
+	"schoolgate/categories"
+	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -31,7 +36,40 @@ var refang = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".
 
 // unsaid is the text without the addresses that are on a mandatory list.
 func unsaid(lists policy.Classifier, text string) string {
-	if lists == nil || !strings.ContainsAny(text, ".[") { // nearly all
+	if lists == nil {
+		return text
+	}
+	return without(text, unsaidMark, func(address, host string) bool {
+		return listed(lists, address) != policy.Uncategorised || listed(lists, host) != policy.Uncategorised
+	})
+}
+
+// listedIn is the first address in a text that is on a mandatory list, and which.
+func listedIn(lists policy.Classifier, text string) (address string, list policy.Category) {
+	if lists == nil {
+		return "", policy.Uncategorised
+	}
+	without(text, "", func(a, host string) bool {
+		if list != policy.Uncategorised {
+			return false
+		}
+		for _, address = range []string{a, host} {
+			if list = listed(lists, address); list != policy.Uncategorised {
+				return true
+			}
+		}
+		return false
+	})
+	if list == policy.Uncategorised {
+		address = ""
+	}
+	return address, list
+}
+
+// without is a text with a mark in place of each address that is to go. What is asked
+// is given an address as it was written, and its host.
+func without(text, mark string, goes func(address, host string) bool) string {
+	if !strings.ContainsAny(text, ".[") { // nearly all
 		return text
 	}
 	var b strings.Builder
@@ -47,15 +85,15 @@ func unsaid(lists policy.Classifier, text string) string {
 		if end < 0 {
 			end = len(text)
 		}
-		b.WriteString(unsaidWord(lists, text[:end], &left))
+		b.WriteString(withoutIn(text[:end], mark, goes, &left))
 		text = text[end:]
 	}
 	return b.String()
 }
 
-// unsaidWord is one word of it. An address may begin at any mark in it, as in
+// withoutIn is one word of it. An address may begin at any mark in it, as in
 // (http://…), q=… or /go/….
-func unsaidWord(lists policy.Classifier, word string, left *int) string {
+func withoutIn(word, mark string, goes func(address, host string) bool, left *int) string {
 	plain := refang.Replace(word)
 	for start := 0; start < len(plain); start++ {
 		if start > 0 && !strings.ContainsRune(beginsAddress, rune(plain[start-1])) {
@@ -70,36 +108,105 @@ func unsaidWord(lists policy.Classifier, word string, left *int) string {
 			continue
 		}
 		if *left--; *left < 0 {
-			return plain[:start] + unsaidMark
+			return plain[:start] + mark
 		}
-		if listed(lists, address) || listed(lists, host) {
-			return plain[:start] + unsaidMark
+		if goes(address, host) {
+			return plain[:start] + mark
 		}
 	}
 	return word
 }
 
-func listed(lists policy.Classifier, address string) bool {
+// listed is the mandatory list that an address is on.
+func listed(lists policy.Classifier, address string) policy.Category {
+	if lists == nil {
+		return policy.Uncategorised
+	}
 	u, err := policy.ParseURL(address)
-	return err == nil && lists.Classify(u.Host, u.Path).Mandatory != policy.Uncategorised
+	if err != nil {
+		return policy.Uncategorised
+	}
+	return lists.Classify(u.Host, u.Path).Mandatory
 }
 
 // lists are the lists in force; nil before there are any.
 func (a *Appliance) lists() policy.Classifier {
 	if s := a.store.Load(); s != nil {
-		return s
+		return suffixed{s}
 	}
 	return nil
 }
 
+// helpLine reports whether a host is a help-line's by the policy in force, also with
+// a suffix of the school's behind it where suffix says so.
+func (a *Appliance) helpLine(name string, suffix bool) bool {
+	now := a.engine.Current()
+	host, err := policy.ParseHost(name)
+	if now == nil || now.Policy == nil || err != nil {
+		return false
+	}
+	is := func(h policy.Host) bool {
+		return now.Policy.HelpLine(h, time.Now()) || now.Lists.Classify(h, "").Categories.Has(policy.HelpLine)
+	}
+	if is(host) {
+		return true
+	}
+	if suffix {
+		for front := range fronts(host) {
+			if is(front) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // unsaidAct takes such addresses out of what somebody did.
-func (a *Appliance) unsaidAct(e *policy.Event) {
-	e.Subject, e.Note = unsaid(a.lists(), e.Subject), unsaid(a.lists(), e.Note)
+func unsaidAct(lists policy.Classifier, e *policy.Event) {
+	e.Subject, e.Note = unsaid(lists, e.Subject), unsaid(lists, e.Note)
 }
 
 // unsaidChange takes them out of what goes into the register of incidents.
-func (a *Appliance) unsaidChange(c *incidents.Change) {
+func unsaidChange(lists policy.Classifier, c *incidents.Change) {
 	for _, text := range []*string{&c.Text, &c.To, &c.Number, &c.Changed} {
-		*text = unsaid(a.lists(), *text)
+		*text = unsaid(lists, *text)
+	}
+}
+
+// listsAtRest are the lists of a box for a command that writes itself, since no
+// appliance runs that would; nil where none was ever built. Where they cannot be read
+// every address is taken for a listed one.
+func listsAtRest(cfg *configs.Config) policy.Classifier {
+	store, damaged, err := lastGood(cfg.Box)
+	switch {
+	case err == nil:
+		return suffixed{store}
+	case errors.Is(err, categories.ErrNoStore) && len(damaged) == 0:
+		return nil
+	}
+	return allListed{}
+}
+
+// allListed is lists that nobody can read.
+type allListed struct{}
+
+func (allListed) Classify(policy.Host, string) policy.Facts {
+	return policy.Facts{Mandatory: policy.ChildAbuse}
+}
+
+// Veil takes out of events that are to be shown or handed over what may not leave the
+// box: an address that is on a mandatory list by now, and was on none when it was
+// recorded, or when no list could be read. The event itself stays as it is.
+func Veil(cfg *configs.Config) func(*policy.Event) {
+	lists := sync.OnceValue(func() policy.Classifier { return listsAtRest(cfg) })
+	return func(e *policy.Event) {
+		if e.Host != "" && listed(lists(), e.Host) != policy.Uncategorised {
+			e.Host, e.Path = unsaidMark, ""
+		}
+		for _, text := range []*string{&e.Path, &e.Words, &e.Subject, &e.Note} {
+			if *text != "" {
+				*text = unsaid(lists(), *text)
+			}
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 // watch hears searches for the web door. Its phrases take longer to compile than all
 // else takes to start, so they come behind the doors, and what needs them waits.
 type watch struct {
+	lists  func() policy.Classifier  // in force; nil before there are any
 	set    atomic.Pointer[terms.Set] // nil until compiled
 	ready  chan struct{}             // closed once it is
 	raised *prometheus.CounterVec    // by theme; of nobody
@@ -20,9 +21,9 @@ type watch struct {
 	trouble atomic.Pointer[error] // why the school's own packs are not all in force
 }
 
-func newWatch(reg prometheus.Registerer) *watch {
-	w := &watch{ready: make(chan struct{}), raised: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "schoolgate_searches_raised_total", Help: "Searches in which a watched phrase spoke, by theme.",
+func newWatch(reg prometheus.Registerer, lists func() policy.Classifier) *watch {
+	w := &watch{lists: lists, ready: make(chan struct{}), raised: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "schoolgate_searches_raised_total", Help: "Searches in which a watched phrase spoke, by theme; searches for help are added when their day is over.",
 	}, []string{"theme"})}
 	for _, theme := range policy.Themes() {
 		w.raised.WithLabelValues(theme)
@@ -59,6 +60,7 @@ func (*watch) Posts(h policy.Host, path string) bool { return terms.Posts(h, pat
 
 // Search is what a request searched for. Of pupils every search is kept; of adults
 // only one that raised a theme that their profile is listened to for; of guests none.
+// A search for an address of a mandatory list is a try to reach it, whoever made it.
 func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s policy.Search) {
 	_, words, ok := terms.QueryOf(q.Host, q.Path)
 	if _, posted, more := terms.Posted(q.Host, q.Path, body.Type, body.Encoding, body.Start); more {
@@ -70,12 +72,16 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 	if !ok {
 		return s
 	}
+	if address, list := listedIn(w.lists(), words); list != policy.Uncategorised {
+		s.Mandatory, s.Secret = list, policy.NewSecret(address+" (searched for at "+q.Host.String()+")")
+		return s
+	}
 	if hit, said, spoke := hear(w.phrases(), r.Profile, words); spoke {
-		w.raised.WithLabelValues(hit.Theme.String()).Inc()
 		s.Theme = hit.Theme.String()
 		if s.Shielded = hit.Theme.Shielded(); s.Shielded {
-			return s
+			return s // and counted by the day
 		}
+		w.raised.WithLabelValues(s.Theme).Inc()
 		s.Term, s.Severity = said, hit.Severity
 	}
 	if r.Band().Pupil() || s.Severity > 0 {

@@ -28,6 +28,9 @@ type Query struct {
 	Limit    int              // at most so many events
 	Newest   bool             // the newest first
 
+	// Veil takes out of what is found what may not be shown; nil takes nothing.
+	Veil func(*policy.Event)
+
 	// Only events between these numbers, neither included; 0 does not narrow. The
 	// last number of a page is where the next page goes on.
 	After, Before policy.EventID

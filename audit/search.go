@@ -161,6 +161,9 @@ func (s *search) backward(seg *segment, f *frame) bool {
 
 func (s *search) give(e policy.Event) bool {
 	s.found++
+	if s.Veil != nil {
+		s.Veil(&e)
+	}
 	return s.yield(e, nil) && (s.Limit <= 0 || s.found < s.Limit)
 }
 

@@ -130,6 +130,9 @@ func (r *schoolReader) readAlertRule(v value) {
 	case blank(v, "to"):
 		v.problem("nobody hears of it (write to: [dsl])")
 	}
+	if a.Categories.Has(policy.HelpLine) {
+		v.problem("nobody hears of a help-line: nothing is kept of who used it (take helpline out of categories)")
+	}
 	a.Severity = uint8(severity)
 	if !a.Categories.Empty() {
 		r.spec.Alerts = append(r.spec.Alerts, a.AlertRule)

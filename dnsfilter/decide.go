@@ -262,6 +262,9 @@ func (s *Server) follow(j *job) bool {
 		behind, request := s.names.read(wire), j.request
 		request.Host, request.Memo = behind.host(), &behind.memo
 		r := s.cfg.Decider.Decide(request)
+		if r.Shielded && r.Verdict == policy.Allow {
+			j.ruling.Shielded = true // another name of a help-line is one (F10)
+		}
 		switch {
 		case j.form == formAnswer && cloaks(&j.ruling, &r), r.Verdict != policy.Allow && r.Facts.Mandatory != policy.Uncategorised:
 			j.ruling, j.finding, j.form = r, "cname_cloak", formBlocked

@@ -210,7 +210,9 @@ func (s *Server) recordAll(jobs []*job, b *books) {
 	}
 	if err := s.guarded(func() error { return s.batchSink.RecordBatch(b.events) }); err != nil {
 		for _, j := range jobs {
-			s.unrecorded(j, err)
+			if !j.event.Shielded { // that was counted all the same
+				s.unrecorded(j, err)
+			}
 		}
 	}
 	s.metrics.answered(time.Now(), jobs...)

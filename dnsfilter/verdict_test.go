@@ -43,6 +43,7 @@ func TestVerdicts(t *testing.T) {
 		"lost.example. 300 IN A 203.0.113.8",
 		"inside.example. 300 IN A 192.168.1.1", "mixed.example. 300 IN A 203.0.113.9", "mixed.example. 300 IN A 10.0.0.1",
 		"help.example. 300 IN A 203.0.113.10",
+		"kindline.example. 300 IN CNAME chat.example.", "chat.example. 300 IN CNAME help.example.",
 		"_sip._tcp.open.example. 300 IN SRV 1 1 5060 open.example.",
 		`https.example. 300 IN HTTPS 1 . alpn="h3,h2" ipv4hint=203.0.113.11 ech="AEX+DQBBpQAgACB="`,
 		`front.example. 300 IN HTTPS 1 casino.example. alpn="h2"`,
@@ -145,10 +146,12 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("extra text = %q, want the category", text)
 		}
 	})
-	t.Run("a help-line leaves no trace of the person", func(t *testing.T) {
-		d.ask(t, "help.example", dns.TypeA)
-		if e := d.journal.last(t); e.Client != "" || e.Host != "" || e.Pupil {
-			t.Errorf("event of a help-line keeps %q, %q", e.Client, e.Host)
+	t.Run("a help-line leaves no trace of the person, by another of its names neither", func(t *testing.T) {
+		for _, name := range []string{"help.example", "chat.example", "kindline.example"} {
+			d.ask(t, name, dns.TypeA)
+			if e := d.journal.last(t); e.Client != "" || e.Host != "" || e.Pupil || !e.Shielded {
+				t.Errorf("event of %s keeps %q, %q, shielded %v", name, e.Client, e.Host, e.Shielded)
+			}
 		}
 	})
 }

@@ -69,6 +69,10 @@ func (p *Policy) decide(q *question) Decision {
 		d.Scan = p.scan(q, &d)
 	}
 	d.Severity = p.severity(q, &d)
+	// What the lists call a help-line is one, where nothing graver is said of it.
+	if q.facts.Categories.Has(HelpLine) && d.Severity == 0 && d.Reason != ReasonMandatory && !d.Inspect {
+		d.Shielded = true
+	}
 	return d
 }
 

@@ -187,6 +187,13 @@ func (d Decision) ProfileName() string {
 	return d.Profile.Name
 }
 
+// Listed is the ruling on a search for what is on a mandatory list: that on asking
+// for it.
+func (r Ruling) Listed(list Category) Ruling {
+	r.Decision = Decision{Verdict: Block, Reason: ReasonMandatory, Category: list, Severity: mandatorySeverity, Profile: r.Profile}
+	return r
+}
+
 // Found is the ruling on a page that was let through and read, and turned out to be
 // about what the profile blocks.
 func (r Ruling) Found(theme Category) Ruling {

@@ -95,6 +95,11 @@ type Event struct {
 
 	PolicyVersion string `json:"policy,omitempty"`
 	StoreVersion  uint64 `json:"store,omitempty"`
+
+	// Shielded: somebody used a help-line, or searched for help. Whoever keeps events
+	// counts it and writes it nowhere, since its place among a device's other events
+	// would tell whose it is (F10).
+	Shielded bool `json:"-"`
 }
 
 // Flagged reports whether a person must hear of the event.
@@ -107,7 +112,7 @@ func (e *Event) Durable() bool { return e.Flagged() || e.Door == DoorStaff }
 
 // Event starts the record of a ruling: who asked, what was decided and by what.
 // A mandatory hit keeps no host and no path: the box must not be able to print
-// its list (F2, privacy 8). A help-line keeps nothing of the person (F10).
+// its list (F2, privacy 8). A help-line's event is only to be counted (F10).
 func (r Ruling) Event(q Request) Event {
 	return r.EventOf(q, clientText(q.Client), r.Rule.String())
 }
@@ -130,8 +135,9 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 		e.Secret = secretOf(q)
 		return e
 	}
-	if r.Shielded { // a help-line: that it was used is counted, by whom and which is not kept
+	if r.Shielded {
 		e.Client, e.Device, e.Group, e.Person, e.Profile, e.Rule, e.Pupil = "", "", "", "", "", "", false
+		e.Shielded = true
 		return e
 	}
 	e.Host = q.Host.String()
@@ -144,6 +150,9 @@ func (r Ruling) EventOf(q Request, client, rule string) Event {
 // Secret is an address that must not be kept in clear. It prints as a word, so that
 // no log or error shows it; only Reveal gives it.
 type Secret struct{ address string }
+
+// NewSecret makes an address one.
+func NewSecret(address string) *Secret { return &Secret{address} }
 
 func secretOf(q Request) *Secret {
 	scheme := "https"
@@ -242,7 +251,7 @@ func clientText(addr netip.Addr) string {
 // Sink takes finished events. Record returns once the event has been handed to
 // the kernel (and, if [Event.Durable], is on disk) and has set its ID: only then may the
 // answer leave. An error means the event is not recorded and the answer must be
-// a refusal.
+// a refusal. One that is [Event.Shielded] is counted, and has no ID.
 type Sink interface {
 	Record(*Event) error
 }

@@ -107,8 +107,8 @@ func TestEvent(t *testing.T) {
 			Client: "10.2.0.7", Device: "tablet 7", Group: "year 5", Profile: "ks2", Pupil: true,
 			Verdict: Block, Reason: ReasonMandatory, Category: ChildAbuse, Rule: "policy.yaml:20", Severity: 1, Finding: FindingOverblock,
 		}},
-		{"a help-line: that it was used, never by whom and which", year5, "help.example/a?b", Event{
-			Verdict: Allow, Reason: ReasonNeverBlock, Category: HelpLine,
+		{"a help-line: only to be counted, never by whom and which", year5, "help.example/a?b", Event{
+			Verdict: Allow, Reason: ReasonNeverBlock, Category: HelpLine, Shielded: true,
 		}},
 		{"no client", netip.Addr{}, "nowhere.example", Event{
 			Profile: "eyfs", Pupil: true, Host: "nowhere.example", Verdict: Block, Reason: ReasonNotApproved, Rule: "policy.yaml:10",

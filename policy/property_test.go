@@ -164,7 +164,8 @@ func brokenPromises(s *Snapshot, q Request, facts Facts, r Ruling, trace Trace) 
 
 	promise(!listed || r.Verdict == Block && r.Reason == ReasonMandatory && r.Severity == mandatorySeverity && r.Safe.IsZero(), "nothing lifts a mandatory list (I5)")
 	promise(listed || r.Overblock() || !helpLine || r.Verdict == Allow && r.Shielded && r.Severity == 0, "a help-line is open (F10)")
-	promise(r.Shielded == (helpLine && r.Reason == ReasonNeverBlock), "only a help-line is shielded")
+	promise(!r.Shielded || helpLine && r.Reason == ReasonNeverBlock || facts.Categories.Has(HelpLine), "only a help-line is shielded")
+	promise(r.Shielded || !facts.Categories.Has(HelpLine) || r.Severity > 0 || r.Reason == ReasonMandatory || r.Inspect, "what the lists call a help-line is shielded")
 	promise(!r.Overblock() || facts.MandatoryPaths != Uncategorised && q.Path == "" && !listed, "over-block only where a page cannot be seen (I3)")
 	promise(r.Severity == 0 || r.Verdict != Allow || !r.Shielded && r.Profile.watched[r.Category] == r.Severity, "what is allowed raises what is watched, and no more (M11)")
 	promise(r.Safe.IsZero() || r.Verdict != Block, "what is refused is not rewritten")
@@ -173,6 +174,6 @@ func brokenPromises(s *Snapshot, q Request, facts Facts, r Ruling, trace Trace) 
 	promise(trace[len(trace)-1].Reason == r.Reason && trace[0].Reason == ReasonMandatory, "the trace ends with the decision")
 	promise(s.Decide(q) == r, "explaining changes nothing, and deciding is pure")
 	promise(r.Reason != ReasonMandatory || e.Host == "" && e.Path == "" && e.Client != "", "a mandatory hit keeps no host (F2)")
-	promise(!r.Shielded || e.Host == "" && e.Path == "" && e.Client == "" && e.Device == "" && e.Group == "" && e.Profile == "" && !e.Flagged(), "a help-line keeps nothing of the person (F10)")
+	promise(e.Shielded == r.Shielded && !r.Shielded || e.Host == "" && e.Path == "" && e.Client == "" && e.Device == "" && e.Group == "" && e.Profile == "" && !e.Flagged(), "a help-line keeps nothing of the person (F10)")
 	return broken
 }

@@ -10,18 +10,25 @@ type Search struct {
 	Term     string // the phrase
 	Severity uint8  // 1 to 5
 	Shielded bool   // nothing of the person is to be kept: somebody looks for help (F10)
+
+	// Mandatory is the list that an address in the words is on, and Secret that address.
+	Mandatory Category
+	Secret    *Secret
 }
 
 // Hear writes a search into the event of its request, whatever the verdict on it
 // was (M11). The graver of the two severities stands. A mandatory hit keeps no
-// words, as it keeps no address; a search for help keeps that there was one.
+// words, as it keeps no address; a search for help is only to be counted (F10).
 func (e *Event) Hear(s Search) {
 	switch {
 	case e.Reason == ReasonMandatory:
+		if s.Secret != nil {
+			e.Secret = s.Secret
+		}
 	case s.Shielded:
 		*e = Event{
 			Time: e.Time, Door: e.Door, Verdict: e.Verdict, Reason: e.Reason, Theme: s.Theme, Status: e.Status,
-			PolicyVersion: e.PolicyVersion, StoreVersion: e.StoreVersion,
+			PolicyVersion: e.PolicyVersion, StoreVersion: e.StoreVersion, Shielded: true,
 		}
 	default:
 		e.Words, e.Theme, e.Term = s.Words, s.Theme, s.Term

@@ -16,7 +16,7 @@ func TestHearShieldsThePerson(t *testing.T) { // F10
 	full.Hear(Search{Words: "childline", Term: "childline", Theme: "help_seeking", Severity: 1, Shielded: true})
 	want := Event{
 		Time: time.Unix(1, 0), Door: DoorInspect, Theme: "help_seeking", Verdict: Allow, Reason: ReasonCategory, Status: 200,
-		PolicyVersion: "p", StoreVersion: 9,
+		PolicyVersion: "p", StoreVersion: 9, Shielded: true,
 	}
 	if full != want {
 		t.Errorf("Hear = %+v, want %+v", full, want)

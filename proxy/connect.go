@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,7 +48,13 @@ func (s *Server) reject(ctx *goproxy.ProxyCtx, resp *http.Response) *goproxy.Con
 // nothing of the HTTP server alive.
 func (s *Server) accept(tn *tunnel, x *exchange, client net.Conn) {
 	tn.client, tn.early = client, x.writer.early
-	_, err := fmt.Fprintf(client, "HTTP/1.1 200 Connection established\r\n%s: %s\r\n\r\n", EventHeader, tn.outcome.event.ID)
+	h := http.Header{}
+	tn.outcome.refer(h)
+	buf := bufio.NewWriter(client)
+	fmt.Fprint(buf, "HTTP/1.1 200 Connection established\r\n")
+	h.Write(buf)
+	fmt.Fprint(buf, "\r\n")
+	err := buf.Flush() // reports the first error of all three
 	if err != nil || !s.tunnels.start(tn, tn.runTLS) {
 		tn.close()
 	}

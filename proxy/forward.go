@@ -203,7 +203,7 @@ func (s *Server) incoming(resp *http.Response, x *exchange) {
 	if len(resp.Trailer) > 0 {
 		delete(resp.Header, "Content-Length") // HTTP/2 has both, HTTP/1.1 either
 	}
-	resp.Header[EventHeader] = []string{x.outcome.event.ID.String()}
+	x.outcome.refer(resp.Header)
 	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x, server: s, decided: now()}
 }
 

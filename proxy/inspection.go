@@ -151,7 +151,7 @@ func (s *Server) showsPage(t *target, o *outcome) bool {
 	case policy.ReasonNotReady, policy.ReasonBadHost, policy.ReasonProtocol, policy.ReasonDestination, policy.ReasonSignIn:
 		return false
 	}
-	return o.ruling.Verdict != policy.Allow && o.event.ID != 0 && t.ports(t.port, false)
+	return o.ruling.Verdict != policy.Allow && o.recorded && t.ports(t.port, false)
 }
 
 // insideConn is a client's connection under TLS of ours: what was peeked is read

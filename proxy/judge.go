@@ -59,6 +59,8 @@ type outcome struct {
 	event  policy.Event
 	open   bool
 	route  route // where it was allowed and the name resolved
+
+	recorded bool // or counted, where it is no more
 }
 
 // allowed reports whether something may go to an origin.
@@ -90,6 +92,10 @@ func (s *Server) weigh(ctx context.Context, t *target) outcome {
 // describe writes the event of a target. A refusal has the status of its reason,
 // whatever else was meant.
 func (s *Server) describe(t *target, o *outcome, status int) {
+	search := s.hear(t, o)
+	if search.Mandatory != policy.Uncategorised && o.ruling.Reason != policy.ReasonMandatory {
+		o.ruling = o.ruling.Listed(search.Mandatory)
+	}
 	if o.ruling.Verdict != policy.Allow {
 		status = refusalStatus(o.ruling.Reason, t.status)
 		if o.ruling.Reason == policy.ReasonSignIn && t.asks {
@@ -110,7 +116,7 @@ func (s *Server) describe(t *target, o *outcome, status int) {
 	if o.ruling.Reason == policy.ReasonContent {
 		o.event.Theme = o.ruling.Category.String()
 	}
-	s.hear(t, o) // last: a search for help empties the event of its person
+	o.event.Hear(search) // last: a search for help empties the event of its person
 	o.open = true
 	s.metrics.decided(t.Door, o.ruling.Verdict, now().Sub(t.Time))
 }
@@ -129,7 +135,8 @@ func (s *Server) seal(o *outcome) {
 		return
 	}
 	o.open = false // first: a sink that panics is not asked again
-	if err := s.record(&o.event); err != nil {
+	err := s.record(&o.event)
+	if o.recorded = err == nil; !o.recorded {
 		o.event.ID, o.event.Status = 0, http.StatusServiceUnavailable
 	}
 }
@@ -239,7 +246,7 @@ func errorStatus(err error) int {
 // but a refusal.
 func (s *Server) record(e *policy.Event) error {
 	err := s.sink.Record(e)
-	if bad := err != nil; bad != s.unrecorded.Load() {
+	if bad := err != nil; bad != s.unrecorded.Load() && !e.Shielded { // that one was counted says nothing of the journal
 		s.unrecorded.Store(bad)
 	}
 	if err != nil {

@@ -12,8 +12,17 @@ import (
 )
 
 // EventHeader carries the event's ID on every answer to an explicit request, so
-// that a page, a trace and the journal can be laid side by side.
+// that a page, a trace and the journal can be laid side by side. An answer whose
+// event is only counted has none.
 const EventHeader = "Schoolgate-Event"
+
+// refer puts the event's ID into the head of an answer.
+func (o *outcome) refer(h http.Header) {
+	delete(h, EventHeader) // of an origin that plays us
+	if o.event.ID != 0 {
+		h[EventHeader] = []string{o.event.ID.String()}
+	}
+}
 
 // page is our own answer for a recorded event, as a reply to r. If the page
 // cannot be written the plainest one is sent: a refusal never fails open.
@@ -29,9 +38,7 @@ func (s *Server) page(r *http.Request, o *outcome) *http.Response {
 	if o.event.Status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", basic)
 	}
-	if o.event.ID != 0 {
-		h.Set(EventHeader, o.event.ID.String())
-	}
+	o.refer(h)
 	return ownResponse(r, o.event.Status, h, body)
 }
 

@@ -59,11 +59,11 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// hear writes what was searched for into the event. A search is what the URL says,
-// so only the doors that see one hear anything; a help-line hears nothing (F10).
-func (s *Server) hear(t *target, o *outcome) {
+// hear is what was searched for. A search is what the URL says, so only the doors
+// that see one hear anything; a help-line hears nothing (F10).
+func (s *Server) hear(t *target, o *outcome) (none policy.Search) {
 	if s.watch == nil || o.ruling.Shielded || t.Door != policy.DoorHTTP && t.Door != policy.DoorInspect {
-		return
+		return none
 	}
-	o.event.Hear(s.watch.Search(&t.Request, &o.ruling, t.body))
+	return s.watch.Search(&t.Request, &o.ruling, t.body)
 }

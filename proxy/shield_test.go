@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"strings"
 	"testing"
 
 	"schoolgate/policy"
 )
 
-// Whichever door a help-line is reached by, its event tells that it was used, and
+// Whichever door a help-line is reached by, its event is only to be counted, and holds
 // nothing of the person or of which it was.
 func TestHelpLineLeavesNothingOfThePerson(t *testing.T) { // F10, privacy 9
 	g := newGlass(t, hello, listening)
@@ -30,10 +32,38 @@ func TestHelpLineLeavesNothingOfThePerson(t *testing.T) { // F10, privacy 9
 	if len(events) < 6 {
 		t.Errorf("%d events of 6 visits", len(events))
 	}
+	wantShielded(t, events)
+}
+
+// The same where nobody asked the client: by the name in a request or in a ClientHello.
+func TestHelpLineAtTheTransparentDoors(t *testing.T) { // F10
+	shielded := allowedBy(policy.ReasonNeverBlock)
+	shielded.Shielded = true
+	plain := newBox(t, meantFor("127.0.0.1:"+portOf(t, origin(t, hello))))
+	plain.school.set("open.test", shielded)
+	if got := plain.raw("GET /chat HTTP/1.1\r\nHost: open.test\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "hello from the origin") {
+		t.Errorf("the help-line says %q", got)
+	}
+	wantShielded(t, plain.journal.all())
+	b, conn, trust := transparentTLSBox(t, "198.51.100.7", nil)
+	b.school.set("example.com", shielded)
+	trust.ServerName, trust.InsecureSkipVerify = "example.com", true // the name is the point here
+	if err := tls.Client(conn, trust).Handshake(); err != nil {
+		t.Error(err)
+	}
+	conn.Close()
+	wantShielded(t, b.journal.all())
+}
+
+func wantShielded(t *testing.T, events []policy.Event) {
+	t.Helper()
+	if len(events) == 0 {
+		t.Error("nothing is to be counted")
+	}
 	for _, e := range events {
 		kept := policy.Event{
 			ID: e.ID, Time: e.Time, Door: e.Door, Method: e.Method, Verdict: e.Verdict, Reason: e.Reason, Category: e.Category,
-			Status: e.Status, Finding: e.Finding, PolicyVersion: e.PolicyVersion, StoreVersion: e.StoreVersion,
+			Status: e.Status, Finding: e.Finding, PolicyVersion: e.PolicyVersion, StoreVersion: e.StoreVersion, Shielded: true,
 		}
 		if e != kept {
 			t.Errorf("the event of a help-line tells more than that it was one: %+v", e)

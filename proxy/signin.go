@@ -100,6 +100,7 @@ func (s *Server) serveSignIn(x *exchange, r *http.Request, t *target) *http.Resp
 	if s.seal(o); !o.allowed() {
 		return s.page(r, o)
 	}
-	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Cache-Control": {"no-store"}, EventHeader: {o.event.ID.String()}}
+	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Cache-Control": {"no-store"}}
+	o.refer(h)
 	return ownResponse(r, http.StatusOK, h, []byte("You are signed in as "+o.ruling.Client.Person+". Close the browser to sign out.\n"))
 }

@@ -114,7 +114,7 @@ func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp
 func writeSwitch(w io.Writer, h http.Header, x *exchange) error {
 	removeHopByHop(h)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	h[EventHeader] = []string{x.outcome.event.ID.String()}
+	x.outcome.refer(h)
 	buf := bufio.NewWriter(w)
 	fmt.Fprint(buf, "HTTP/1.1 101 Switching Protocols\r\n")
 	h.Write(buf)

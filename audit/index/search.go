@@ -94,6 +94,7 @@ func highest(q audit.Query) int64 {
 // journal reads a stretch from the journal.
 func (s *search) journal(first, last policy.EventID) bool {
 	q := s.q
+	q.Veil = nil // give does it
 	q.After = max(q.After, first-1)
 	if last != endless && (q.Before == 0 || last+1 < q.Before) {
 		q.Before = last + 1
@@ -111,6 +112,9 @@ func (s *search) journal(first, last policy.EventID) bool {
 
 func (s *search) give(e policy.Event) bool {
 	s.found++
+	if s.q.Veil != nil {
+		s.q.Veil(&e)
+	}
 	return s.yield(e, nil) && (s.q.Limit <= 0 || s.found < s.q.Limit)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,6 +75,9 @@ func (c *alertsListCmd) Run(s *session) error {
 		shown++
 		last := a.Last.In(zone).Format("Mon 2 Jan 15:04")
 		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", a.Reference(), a.Severity, a.Theme, a.Count, last, client(a), state(a, now), a.Mail())
+	}
+	if themes := alertThemes(); c.Theme != "" && shown == 0 && !slices.Contains(themes, c.Theme) {
+		return unknownWord("theme", c.Theme, themes)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -64,6 +64,10 @@ func (c *auditQuery) journal(s *session) (*configs.Config, audit.Dir, audit.Quer
 		return cfg, dir, audit.Query{}, loc, fmt.Errorf("no journal: %w (has the appliance run with this data directory?)", err)
 	}
 	q, err := c.query(loc)
+	if err == nil {
+		err = c.check(s, cfg, dir)
+	}
+	q.Veil = appliance.Veil(cfg)
 	return cfg, dir, q, loc, err
 }
 
@@ -90,7 +94,7 @@ func (c *auditQuery) query(loc *time.Location) (q audit.Query, err error) {
 	if c.Category != "" {
 		category, ok := policy.ParseCategory(c.Category)
 		if !ok {
-			errs = append(errs, fmt.Errorf("--category: unknown category %q", c.Category))
+			errs = append(errs, unknownWord("category", c.Category, categoryNames()))
 		}
 		q.Category = category
 	}
@@ -141,7 +145,7 @@ func (c *auditSearchCmd) Run(s *session) error {
 	}
 	switch {
 	case c.View != "":
-		return c.view(s, dir, loc)
+		return c.view(s, dir, loc, q.Veil)
 	case c.Views:
 		return c.views(s, dir, q, loc)
 	}
@@ -172,6 +176,9 @@ func (c *auditSearchCmd) Run(s *session) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
+	if found == 0 {
+		gaps = append(gaps, c.unseen(s, cfg, dir))
+	}
 	return errors.Join(gaps...)
 }
 
@@ -194,7 +201,10 @@ func (c *auditExportCmd) Run(s *session) error {
 	} else if err := c.lookAt(s, &c.reader, cfg, dir, actExport, &q); err != nil {
 		return err
 	}
-	_, err = dir.Export(s.ctx, s.stdout, format, q)
+	n, err := dir.Export(s.ctx, s.stdout, format, q)
+	if n == 0 && err == nil {
+		err = c.unseen(s, cfg, dir)
+	}
 	return err
 }
 

@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"schoolgate/appliance"
 	"schoolgate/audit"
+	"schoolgate/configs"
+	"schoolgate/incidents"
 )
 
 type incidentsEvidenceCmd struct {
@@ -39,9 +43,25 @@ func (c *incidentsEvidenceCmd) Run(s *session) error {
 	if err := writeNew(c.Out, out.Bytes()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.stdout, "%s written to %s: %s.\nIt names a child: give it to the police alone, and not by ordinary mail. Anybody checks it with\n  schoolgate audit verify --bundle %s\nSigned by this box:\n  %s\n",
-		i.Ref(), c.Out, report.Contents(), c.Out, audit.KeyLine(key))
-	return err
+	fmt.Fprintf(s.stdout, "%s written to %s: %s.\nIt names %s: give it to the police alone, and not by ordinary mail. Anybody checks it with\n  schoolgate audit verify --bundle %s\nSigned by this box:\n  %s\n",
+		i.Ref(), c.Out, report.Contents(), i.Names(), c.Out, audit.KeyLine(key))
+	return c.note(s, cfg, &i, out.Bytes())
+}
+
+// note puts on the incident that the bundle was written, which is its task, once; of
+// one more, and of a closed incident, a note tells.
+func (c *incidentsEvidenceCmd) note(s *session, cfg *configs.Config, i *incidents.Incident, bundle []byte) error {
+	cmd := incidents.Command{Act: incidents.ActTask, Ref: i.Ref(), Change: incidents.Change{
+		Task: incidents.Evidence, Text: fmt.Sprintf("signed file %s written, SHA-256 %x", filepath.Base(c.Out), sha256.Sum256(bundle)),
+	}}
+	if _, done := i.Tasks[incidents.Evidence]; done || i.Status == incidents.Closed {
+		cmd.Act, cmd.Task = incidents.ActNote, ""
+		cmd.Text = "Evidence: " + cmd.Text
+	}
+	if err := c.actOn(s, cfg, cmd); err != nil {
+		return fmt.Errorf("%s is written, but that is not noted on %s: %w", c.Out, i.Ref(), err)
+	}
+	return nil
 }
 
 type incidentsKeyCmd struct {

@@ -364,7 +364,11 @@ func (c *incidentsFormCmd) Run(s *session) error {
 	if err := writeNew(c.Out, text); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.stdout, "%s written to %s: it names a child, so keep it as you keep the child protection file\n", i.Ref(), c.Out)
+	keep := "so keep it as you keep the child protection file"
+	if i.Subject != incidents.Pupils {
+		keep = "so keep it as confidential as the personnel file"
+	}
+	_, err = fmt.Fprintf(s.stdout, "%s written to %s: it names %s, %s\n", i.Ref(), c.Out, i.Names(), keep)
 	return err
 }
 

@@ -30,7 +30,7 @@ func (c *auditRetentionCmd) Run(s *session) error {
 	case c.Receipts:
 		receipts, err := appliance.Journal(cfg).Receipts()
 		for _, r := range receipts {
-			fmt.Fprintln(s.stdout, r)
+			fmt.Fprintln(s.stdout, r.In(cfg.School.Policy.Timetable.Location))
 		}
 		fmt.Fprintln(s.stdout, counted(len(receipts), "receipt"))
 		return err
@@ -87,7 +87,7 @@ func (c *auditHoldAddCmd) Run(s *session) error {
 	if h, err = appliance.AddHold(s.ctx, cfg, h); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(s.stdout, h)
+	_, err = fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	return err
 }
 
@@ -101,7 +101,7 @@ func (c *auditHoldListCmd) Run(s *session) error {
 	}
 	holds, err := appliance.Journal(cfg).Holds()
 	for _, h := range holds {
-		fmt.Fprintln(s.stdout, h)
+		fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	}
 	fmt.Fprintln(s.stdout, counted(len(holds), "hold"))
 	return err
@@ -122,7 +122,7 @@ func (c *auditHoldLiftCmd) Run(s *session) error {
 	}
 	h, err := appliance.LiftHold(s.ctx, cfg, c.ID, c.By, c.Reason)
 	if err == nil {
-		_, err = fmt.Fprintln(s.stdout, h)
+		_, err = fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	}
 	return err
 }

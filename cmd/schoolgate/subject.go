@@ -13,6 +13,7 @@ import (
 	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/incidents"
 )
 
 type auditSubjectCmd struct {
@@ -45,6 +46,10 @@ func (c *auditSubjectCmd) Run(s *session) error {
 	if subject.Alerts, open, err = alertsOf(cfg, c.Device); err != nil {
 		return err
 	}
+	about, err := c.incidents(s, cfg, subject)
+	if err != nil {
+		return err
+	}
 	id, err := c.look(s, cfg, actSubject, c.whose())
 	if err != nil {
 		return err
@@ -63,8 +68,56 @@ func (c *auditSubjectCmd) Run(s *session) error {
 	if open > 0 {
 		fmt.Fprintf(s.stdout, "%s of the device not closed yet: not listed in it. Ask the DSL before you hand it over.\n", counted(open, "alert"))
 	}
+	if about != "" {
+		fmt.Fprintln(s.stdout, about)
+	}
 	fmt.Fprintln(s.stdout, "It names a person: keep it encrypted on its way, and delete it when it has been handed over.")
 	return errors.Join(copied.Gaps...)
+}
+
+// incidents puts those of the subject into the copy that may be there, and says of the
+// others what whoever hands it over must know. Of incidents about staff nothing is
+// said: who makes the copy may not be one who may see them (R36).
+func (c *auditSubjectCmd) incidents(s *session, cfg *configs.Config, subject *audit.Subject) (said string, err error) {
+	r, err := appliance.Incidents(s.ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	if gaps := r.Gaps(); gaps != nil {
+		fmt.Fprintln(s.stderr, "WARNING: part of the register of incidents cannot be read, so something may be missing from the copy:", gaps)
+	}
+	open, named := 0, 0
+	for _, i := range r.List(incidents.RoleDSL) {
+		switch {
+		case !i.IsOf(c.Person, c.Device):
+			if i.Mentions(c.Person) || i.Mentions(c.Device) {
+				named++
+			}
+		case i.Status != incidents.Closed || i.Held:
+			open++
+		default:
+			facts, steps := i.ForSubject(subject.Location, audit.Redacted)
+			in := audit.SubjectIncident{Reference: i.Ref(), About: i.Kind.Title()}
+			for _, l := range facts {
+				in.Facts = append(in.Facts, l)
+			}
+			for _, l := range steps {
+				in.Steps = append(in.Steps, l)
+			}
+			subject.Incidents = append(subject.Incidents, in)
+		}
+	}
+	lines := []string{fmt.Sprintf("%s in it, without what staff wrote.", counted(len(subject.Incidents), "closed incident"))}
+	if open > 0 {
+		lines = append(lines, counted(open, "incident")+" of theirs not closed yet: held back, and not named in it. Ask the DSL before you hand it over.")
+	}
+	if named > 0 {
+		lines = append(lines, counted(named, "other incident")+" in which staff wrote the name: not in it. The DSL decides what of that they are told.")
+	}
+	if len(subject.Incidents)+open+named == 0 {
+		return "", nil
+	}
+	return strings.Join(lines, "\n"), nil
 }
 
 func (c *auditSubjectCmd) whose() string {

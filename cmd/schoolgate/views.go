@@ -49,12 +49,12 @@ func (c *auditSearchCmd) views(s *session, dir audit.Dir, q audit.Query, loc *ti
 }
 
 // view prints all events of the view that one event belongs to.
-func (c *auditSearchCmd) view(s *session, dir audit.Dir, loc *time.Location) error {
+func (c *auditSearchCmd) view(s *session, dir audit.Dir, loc *time.Location, veil func(*policy.Event)) error {
 	id, err := policy.ParseEventID(c.View)
 	if err != nil {
 		return fmt.Errorf("--view: %w", err)
 	}
-	one, err := c.collect(s, dir, audit.Query{After: id - 1, Before: id + 1, Newest: true})
+	one, err := c.collect(s, dir, audit.Query{After: id - 1, Before: id + 1, Newest: true, Veil: veil})
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (c *auditSearchCmd) view(s *session, dir audit.Dir, loc *time.Location) err
 	}
 	e := one[0]
 	events, err := c.collect(s, dir, audit.Query{
-		Client: e.Client, Device: e.Device, Person: e.Person, From: e.Time.Add(-viewBack), To: e.Time.Add(viewOn), Newest: true, Limit: maxViewEvents,
+		Client: e.Client, Device: e.Device, Person: e.Person, From: e.Time.Add(-viewBack), To: e.Time.Add(viewOn), Newest: true, Limit: maxViewEvents, Veil: veil,
 	})
 	if err != nil {
 		return err
