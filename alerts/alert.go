@@ -57,19 +57,18 @@ type Alert struct {
 	Review
 }
 
-// Reference is the alert's name in mails and commands, e.g. "AL-1F".
+// Reference is the alert's name in mails and commands, e.g. "AL-1F-1".
 func (a *Alert) Reference() string { return reference(a.ID) }
 
 func reference(id policy.EventID) string {
-	return "AL-" + strings.ToUpper(strconv.FormatUint(uint64(id), 36))
+	return policy.FormatReference("AL-", uint64(id))
 }
 
-// ParseReference reads what Reference wrote, in either case.
+// ParseReference reads what FormatReference wrote, in either case.
 func ParseReference(s string) (policy.EventID, error) {
-	digits, ok := strings.CutPrefix(strings.ToUpper(s), "AL-")
-	n, err := strconv.ParseUint(digits, 36, 64)
-	if !ok || err != nil || n == 0 {
-		return 0, fmt.Errorf("bad alert reference %q: want one such as AL-1F", s)
+	n, ok := policy.ParseReference("AL-", s)
+	if !ok {
+		return 0, fmt.Errorf("bad alert reference %q: want one such as AL-1F-1 (is a character of it misread?)", s)
 	}
 	return policy.EventID(n), nil
 }

@@ -40,7 +40,8 @@ func messageID(m *Mail, seq int) string {
 	if m.Notice != nil {
 		return fmt.Sprintf("notice.%d.%x", m.ID, uint64(m.Born))
 	}
-	return strings.ToLower(fmt.Sprintf("%s.%d.%x", reference(m.Alerts[0]), seq, uint64(m.Born)))
+	// Not the reference as people read it: that may change, and a repeat must not.
+	return fmt.Sprintf("al-%s.%d.%x", strconv.FormatUint(uint64(m.Alerts[0]), 36), seq, uint64(m.Born))
 }
 
 var severityWords = [...]string{

@@ -114,8 +114,8 @@ func TestFloodFromOneTablet(t *testing.T) {
 			if i == 7099 {
 				b.wantMails(
 					toDSL+"Schoolgate alert AL-1: severity 3, please review",
-					toDSL+"Schoolgate alert AL-5EI: severity 4, please review",
-					deputy+": Schoolgate alert AL-5EI: severity 4, please review")
+					toDSL+"Schoolgate alert AL-6TT-5: severity 4, please review",
+					deputy+": Schoolgate alert AL-6TT-5: severity 4, please review")
 			}
 		}
 		time.Sleep(24 * time.Hour)
@@ -138,7 +138,7 @@ func TestFloodFromManyAddresses(t *testing.T) {
 		b.add(severe(attempt("real"), 5))
 		time.Sleep(time.Minute)
 		got := b.subjects()
-		if len(got) != 12 || !slices.Contains(got, toDSL+"Schoolgate alert AL-RT: severity 5, please review") {
+		if len(got) != 12 || !slices.Contains(got, toDSL+"Schoolgate alert AL-Z9-F: severity 5, please review") {
 			t.Errorf("mails in the first minute = %d %q", len(got), got)
 		}
 		time.Sleep(20 * time.Minute)
@@ -581,7 +581,7 @@ func TestConfigMistakes(t *testing.T) {
 }
 
 func TestReference(t *testing.T) {
-	for id, want := range map[policy.EventID]string{1: "AL-1", 51: "AL-1F", 1<<64 - 1: "AL-3W5E11264SGSF"} {
+	for id, want := range map[policy.EventID]string{1: "AL-1", 51: "AL-1K-R", 1<<64 - 1: "AL-FZZZZZZZZZZZZ-E"} {
 		got, err := ParseReference(strings.ToLower(want))
 		if reference(id) != want || got != id || err != nil {
 			t.Errorf("reference(%d) = %s, want %s; read back %d, %v", id, reference(id), want, got, err)

@@ -218,7 +218,7 @@ func (c *Containing) check() error {
 	case len(strings.TrimSpace(c.Reason)) < 5:
 		return errors.New("it takes a reason that can be understood later: --reason")
 	case c.Incident != "" && badRef(c.Incident):
-		return fmt.Errorf("bad reference of an incident %q: want one such as IN-1A", c.Incident)
+		return fmt.Errorf("bad reference of an incident %q: want one such as IN-1A-B", c.Incident)
 	case c.closes():
 		return nil
 	case strings.TrimSpace(c.Second) == "":

@@ -45,7 +45,7 @@ func NewTable(width int) *Table {
 	if wide {
 		add("rule", 20, func(e *policy.Event) string { return e.Rule })
 	}
-	add("id", 10, func(e *policy.Event) string { return e.ID.String() })
+	add("id", 12, func(e *policy.Event) string { return e.ID.String() })
 	used := len(t.columns) - 1
 	for _, c := range t.columns {
 		used += c.width

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -95,20 +94,19 @@ type Incident struct {
 	Steps   []Step
 }
 
-// Ref is the number people use, e.g. "IN-1A".
+// Ref is the number people use, e.g. "IN-1A-B".
 func (i *Incident) Ref() string { return RefOf(i.ID) }
 
 // RefOf is the reference of the incident that an event opened.
 func RefOf(id policy.EventID) string {
-	return "IN-" + strings.ToUpper(strconv.FormatUint(uint64(id), 36))
+	return policy.FormatReference("IN-", uint64(id))
 }
 
 // ParseRef reads what RefOf wrote, in either case.
 func ParseRef(s string) (policy.EventID, error) {
-	digits, ok := strings.CutPrefix(strings.ToUpper(strings.TrimSpace(s)), "IN-")
-	n, err := strconv.ParseUint(digits, 36, 64)
-	if !ok || err != nil || n == 0 {
-		return 0, fmt.Errorf("bad reference %q: want one such as IN-1A", s)
+	n, ok := policy.ParseReference("IN-", strings.TrimSpace(s))
+	if !ok {
+		return 0, fmt.Errorf("bad reference %q: want one such as IN-1A-B (is a character of it misread?)", s)
 	}
 	return policy.EventID(n), nil
 }

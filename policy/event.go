@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -13,17 +12,14 @@ import (
 // ordered by it and not by clock.
 type EventID uint64
 
-// String is the number as people see it on a block page, e.g. "SG-1A2B".
-func (id EventID) String() string {
-	return "SG-" + strings.ToUpper(strconv.FormatUint(uint64(id), 36))
-}
+// String is the number as people see it on a block page, e.g. "SG-1A2-G".
+func (id EventID) String() string { return FormatReference("SG-", uint64(id)) }
 
 // ParseEventID reads what String wrote, in either case.
 func ParseEventID(s string) (EventID, error) {
-	digits, ok := strings.CutPrefix(strings.ToUpper(s), "SG-")
-	n, err := strconv.ParseUint(digits, 36, 64)
-	if !ok || err != nil || n == 0 {
-		return 0, fmt.Errorf("bad event id %q: want one such as SG-1A2B", s)
+	n, ok := ParseReference("SG-", s)
+	if !ok {
+		return 0, fmt.Errorf("bad event id %q: want one such as SG-1A2-G (is a character of it misread?)", s)
 	}
 	return EventID(n), nil
 }

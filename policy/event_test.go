@@ -20,7 +20,7 @@ func TestEventID(t *testing.T) {
 	}, nil); err != nil {
 		t.Error(err)
 	}
-	if got := EventID(math.MaxUint64).String(); got != "SG-3W5E11264SGSF" {
+	if got := EventID(math.MaxUint64).String(); got != "SG-FZZZZZZZZZZZZ-E" {
 		t.Errorf("the last id is %s", got)
 	}
 	for _, bad := range []string{"", "SG-", "SG-0", "SG", "1A2B", "SG--1", "SG-+1", "SG-1 ", "SG-1_0", "SG-3W5E11264SGSG", "XX-1"} {

@@ -130,7 +130,7 @@ func age(d time.Duration) string {
 // actFlags are of what is put on record.
 type actFlags struct {
 	readerFlags
-	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F."`
+	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F-1."`
 	By        string `required:"" help:"Who you are, for the record." placeholder:"NAME" env:"SCHOOLGATE_BY"`
 }
 

@@ -16,7 +16,7 @@ import (
 
 type alertsShowCmd struct {
 	readerFlags
-	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F."`
+	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F-1."`
 	By        string `help:"Who you are, for the record (default: the user of this terminal)." env:"SCHOOLGATE_BY,SUDO_USER,USER" default:"unknown" placeholder:"NAME"`
 }
 

@@ -106,7 +106,7 @@ func (c *registrar) register(s *session, cfg *configs.Config, act, subject, why 
 type incidentReader struct {
 	registrar
 	Reason string `required:"" help:"Why you read it." placeholder:"TEXT" env:"SCHOOLGATE_REASON"`
-	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // incident is the one asked for.
@@ -130,8 +130,8 @@ type incidentsOpenCmd struct {
 	registrar
 	Kind   string `help:"What it is about, e.g. accidental_exposure, bullying, self_harm_concern, illegal_content, staff_misuse." placeholder:"KIND"`
 	About  string `help:"staff or head, where it is about a member of staff or the Headteacher." enum:",staff,head" default:""`
-	Event  string `help:"Reference that a page or the log shows, e.g. SG-1A2B." xor:"of" placeholder:"SG-…"`
-	Alert  string `help:"Reference of an alert, e.g. AL-1F." xor:"of" placeholder:"AL-…"`
+	Event  string `help:"Reference that a page or the log shows, e.g. SG-1A2-G." xor:"of" placeholder:"SG-…"`
+	Alert  string `help:"Reference of an alert, e.g. AL-1F-1." xor:"of" placeholder:"AL-…"`
 	Device string `help:"Device or address it happened on: the log is looked through around --when." xor:"of" placeholder:"DEVICE"`
 	When   string `help:"When it happened, e.g. 2026-11-24T10:15 or 10:15 (default: now)." placeholder:"TIME"`
 	Text   string `help:"What was seen, in your own words; no address and no image." placeholder:"TEXT"`
@@ -213,7 +213,7 @@ type incidentsTriageCmd struct {
 	Kind  string `help:"What it is about." placeholder:"KIND"`
 	About string `help:"staff or head, where it is about a member of staff or the Headteacher." enum:",staff,head" default:""`
 	Text  string `help:"What you found." placeholder:"TEXT"`
-	Ref   string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref   string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run says what an incident is about.
@@ -227,7 +227,7 @@ type incidentsEscalateCmd struct {
 	registrar
 	To   string `required:"" help:"To whom, e.g. the Headteacher, children's social care." placeholder:"WHOM"`
 	Text string `help:"Why." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run passes an incident on.
@@ -241,7 +241,7 @@ type incidentsReportCmd struct {
 	Reference string `required:"" help:"The reference number they gave." placeholder:"NUMBER"`
 	On        string `help:"The day, e.g. 2026-11-28." placeholder:"DAY"`
 	Text      string `help:"Who took it, and what they said." placeholder:"TEXT"`
-	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run notes a report to an agency.
@@ -259,7 +259,7 @@ type incidentsTaskCmd struct {
 	Reference string `help:"A reference number." placeholder:"NUMBER"`
 	Text      string `help:"What was done, and who was spoken to." placeholder:"TEXT"`
 	Change    string `help:"Of lessons: what was changed in policy or teaching, or why nothing needs to be." placeholder:"TEXT"`
-	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 	Task      string `arg:"" name:"TASK" help:"As incidents show names it, e.g. parents, quarantine, lessons."`
 }
 
@@ -279,7 +279,7 @@ func (c *incidentsTaskCmd) Run(s *session) error {
 type incidentsNoteCmd struct {
 	registrar
 	Text string `required:"" help:"The note." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run adds a note.
@@ -291,7 +291,7 @@ type incidentsHoldCmd struct {
 	registrar
 	Reason    string `required:"" help:"Who asked for it, and why." placeholder:"TEXT"`
 	Reference string `help:"The police's reference number." placeholder:"NUMBER"`
-	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref       string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run holds an incident, and first of all what the log has of its device: a crash
@@ -319,7 +319,7 @@ type incidentsReleaseCmd struct {
 	registrar
 	secondPerson
 	Reason string `required:"" help:"Who of the police agreed, and when." placeholder:"TEXT"`
-	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref    string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run releases a hold.
@@ -330,7 +330,7 @@ func (c *incidentsReleaseCmd) Run(s *session) error {
 type incidentsCloseCmd struct {
 	registrar
 	Text string `help:"A last word." placeholder:"TEXT"`
-	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A."`
+	Ref  string `arg:"" name:"REF" help:"Reference of the incident, e.g. IN-1A-B."`
 }
 
 // Run closes an incident.
