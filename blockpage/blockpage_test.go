@@ -219,7 +219,7 @@ func TestPage(t *testing.T) {
 		shows []string
 		hides []string
 	}{
-		{"nobody knows who", policy.Ruling{}, policy.Event{ID: 46, Status: 403, Host: "x.example"}, []string{"Screen off", "SG-1A", "x.example"}, nil},
+		{"nobody knows who", policy.Ruling{}, policy.Event{ID: 46, Status: 403, Host: "x.example"}, []string{"Screen off", "SG-1E-3", "x.example"}, nil},
 		{"adult", staff, policy.Event{ID: 46, Status: 403, Reason: policy.ReasonCategory, Category: policy.Gaming, Host: "x.example", Rule: "policy.yaml:7"}, []string{"Games", "policy.yaml:7", "the office", "x.example"}, []string{"Childline"}},
 		{"mandatory", staff, policy.Event{ID: 46, Status: 403, Reason: policy.ReasonMandatory, Category: policy.ChildAbuse}, []string{"The agreed words.", "report.iwf.org.uk"}, []string{"Category"}},
 		{"mandatory and not recorded", staff, policy.Event{Status: 503, Reason: policy.ReasonMandatory, Host: "slipped.example"}, []string{"Access to this page is denied"}, []string{"Reference", "slipped"}},
