@@ -279,7 +279,7 @@ func HoldLog(ctx context.Context, cfg *configs.Config, out io.Writer, i *inciden
 	if err != nil {
 		return fmt.Errorf("the log is not held, so neither is the incident: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "the log of that device is kept from now on (%s); schoolgate audit hold lift %d ends that, when the police agree\n",
+	_, err = fmt.Fprintf(out, "the log of that device is kept from now on (%s); schoolgate audit hold lift %d ends that, when the police agree, and takes two people\n",
 		h.In(cfg.School.Policy.Timetable.Location), h.ID)
 	return err
 }

@@ -95,8 +95,10 @@ type heldRequest struct {
 	Add  *audit.Hold `json:"add,omitempty"`
 	Lift int         `json:"lift,omitempty"`
 	By   string      `json:"by,omitempty"`
-	Why  string      `json:"why,omitempty"`
-	Run  bool        `json:"run,omitempty"`
+	// Second goes with Lift: what a hold kept cannot be had back.
+	Second string `json:"second,omitempty"`
+	Why    string `json:"why,omitempty"`
+	Run    bool   `json:"run,omitempty"`
 	// TrustClock goes with Run, By and Why.
 	TrustClock bool `json:"trust_clock,omitempty"`
 }
@@ -112,7 +114,10 @@ func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, loc *time.
 	case q.Add != nil:
 		reply.Hold, err = j.AddHold(*q.Add)
 	case q.Lift != 0:
-		reply.Hold, err = j.LiftHold(q.Lift, q.By, q.Why)
+		if strings.TrimSpace(q.Second) == "" || samePerson(q.By, q.Second) {
+			return reply, errors.New("lifting a hold takes two different people, since what it kept cannot be had back: --by and --second")
+		}
+		reply.Hold, err = j.LiftHold(q.Lift, q.By, q.Why+"; second person: "+q.Second)
 	case q.Run:
 		if q.TrustClock {
 			act := policy.StaffAct(time.Now(), q.By, "audit.retention.trust_clock", "", q.Why)
@@ -185,9 +190,9 @@ func AddHold(ctx context.Context, cfg *configs.Config, h audit.Hold) (audit.Hold
 	return reply.Hold, err
 }
 
-// LiftHold ends a legal hold.
-func LiftHold(ctx context.Context, cfg *configs.Config, id int, by, why string) (audit.Hold, error) {
-	reply, err := held(ctx, cfg, heldRequest{Lift: id, By: by, Why: why})
+// LiftHold ends a legal hold, as by and a second person agree.
+func LiftHold(ctx context.Context, cfg *configs.Config, id int, by, second, why string) (audit.Hold, error) {
+	reply, err := held(ctx, cfg, heldRequest{Lift: id, By: by, Second: second, Why: why})
 	return reply.Hold, err
 }
 

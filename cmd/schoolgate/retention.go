@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"schoolgate/appliance"
 	"schoolgate/audit"
+	"schoolgate/configs"
 )
 
 type auditRetentionCmd struct {
@@ -40,17 +42,31 @@ func (c *auditRetentionCmd) Run(s *session) error {
 			fmt.Fprintln(s.stdout, line)
 		}
 		if err == nil && len(lines) == 0 {
-			_, err = fmt.Fprintln(s.stdout, "nothing is due")
+			err = c.nothing(s, cfg)
 		}
 		return err
 	}
 	return appliance.PrintRetention(s.ctx, s.stdout, cfg)
 }
 
+// nothing says why a run removed nothing, as far as that can be told.
+func (c *auditRetentionCmd) nothing(s *session, cfg *configs.Config) error {
+	holds, err := appliance.Journal(cfg).Holds()
+	if err != nil {
+		return err
+	}
+	said := "nothing is due"
+	if n := len(slices.DeleteFunc(holds, func(h audit.Hold) bool { return !h.Stands() })); n > 0 {
+		said = fmt.Sprintf("nothing is due that %s does not keep", counted(n, "legal hold"))
+	}
+	_, err = fmt.Fprintln(s.stdout, said)
+	return err
+}
+
 type auditHoldCmd struct {
 	Add  auditHoldAddCmd  `cmd:"" help:"Keep what it names, however old it gets."`
 	List auditHoldListCmd `cmd:"" help:"Show all legal holds, also lifted ones."`
-	Lift auditHoldLiftCmd `cmd:"" help:"End a legal hold; what is due then goes at the next run."`
+	Lift auditHoldLiftCmd `cmd:"" help:"End a legal hold; takes two people. What is due then goes at the next run."`
 }
 
 type auditHoldAddCmd struct {
@@ -109,6 +125,7 @@ func (c *auditHoldListCmd) Run(s *session) error {
 
 type auditHoldLiftCmd struct {
 	configFlag
+	secondPerson
 	ID     int    `arg:"" help:"Its number."`
 	By     string `required:"" help:"Who lifts it." placeholder:"NAME"`
 	Reason string `required:"" help:"Why." placeholder:"TEXT"`
@@ -120,7 +137,7 @@ func (c *auditHoldLiftCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	h, err := appliance.LiftHold(s.ctx, cfg, c.ID, c.By, c.Reason)
+	h, err := appliance.LiftHold(s.ctx, cfg, c.ID, c.By, c.Second, c.Reason)
 	if err == nil {
 		_, err = fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	}

@@ -45,7 +45,7 @@ func TestMandatoryAddressIsWrittenNowhere(t *testing.T) { // F7, privacy 8
 	b.Run("quarantine", "add", "127.0.9.2", "--by", "A DSL", "--reason", said)
 	b.Run("block", "open.example", "--by", "A DSL", "--reason", said)
 	b.Run("audit", "hold", "add", "--client", "127.0.9.2", "--by", "A DSL", "--reason", said)
-	b.Run("audit", "hold", "lift", "1", "--by", "A DSL", "--reason", said)
+	b.Run("audit", "hold", "lift", "1", "--by", "A DSL", "--second", "A Head", "--reason", said)
 	b.Run("audit", "search", "--by", "A DSL", "--reason", said, "--host", address)
 	for _, args := range [][]string{
 		{"audit", "export"}, {"audit", "reads"}, {"audit", "hold", "list"}, {"quarantine", "list"},
