@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"schoolgate/internal/inside"
 )
 
 // Hook is a webhook: an address of the school's choice that is called with what a
@@ -124,24 +126,11 @@ func (w *Webhooks) control(_, address string, _ syscall.RawConn) error {
 	}
 	addr := ap.Addr().Unmap().WithZone("")
 	in := func(p netip.Prefix) bool { return p.Contains(addr) }
-	if slices.ContainsFunc(inside, in) && !slices.ContainsFunc(w.allow, in) {
+	if inside.Holds(addr) && !slices.ContainsFunc(w.allow, in) {
 		return errInside
 	}
 	return nil
 }
-
-// inside is every range that is not the public internet, as package proxy has it.
-var inside = func() (list []netip.Prefix) {
-	for _, s := range []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-		"192.0.0.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-		"::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2002::/16",
-		"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
-	} {
-		list = append(list, netip.MustParsePrefix(s))
-	}
-	return list
-}()
 
 // Call is the body of a webhook's call. Like a mail it names no person, site,
 // search or category (privacy 7).

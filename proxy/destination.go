@@ -6,42 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
-)
 
-// inside is every range that is not the public internet: an address in it is
-// reached only if the school lists it (T2). Documentation ranges are not here:
-// they lead nowhere, and labs use them as their internet.
-var inside = func() []netip.Prefix {
-	var list []netip.Prefix
-	for _, s := range []string{
-		"0.0.0.0/8",      // unspecified, "this host"
-		"10.0.0.0/8",     // private
-		"100.64.0.0/10",  // shared by carriers (CGNAT)
-		"127.0.0.0/8",    // loopback
-		"169.254.0.0/16", // link-local, cloud metadata
-		"172.16.0.0/12",  // private
-		"192.0.0.0/24",   // protocol assignments
-		"192.88.99.0/24", // 6to4 relays
-		"192.168.0.0/16", // private
-		"198.18.0.0/15",  // benchmarking of inside networks
-		"224.0.0.0/4",    // multicast
-		"240.0.0.0/4",    // reserved, broadcast
-		"::/96",          // unspecified, loopback, v4-compatible
-		"::ffff:0:0/96",  // v4-mapped: no resolver has a reason to answer so
-		"64:ff9b::/96",   // NAT64
-		"64:ff9b:1::/48", // NAT64, local
-		"100::/64",       // discard
-		"2001::/23",      // Teredo and other tunnels
-		"2002::/16",      // 6to4
-		"fc00::/7",       // unique local
-		"fe80::/10",      // link-local
-		"fec0::/10",      // site-local
-		"ff00::/8",       // multicast
-	} {
-		list = append(list, netip.MustParsePrefix(s))
-	}
-	return list
-}()
+	"schoolgate/internal/inside"
+)
 
 // destinations says which addresses may be dialled.
 type destinations struct {
@@ -106,7 +73,7 @@ func (d *destinations) permitted(a netip.Addr) bool {
 		return false
 	}
 	holds := func(p netip.Prefix) bool { return p.Contains(a) }
-	return !slices.ContainsFunc(inside, holds) && !slices.ContainsFunc(d.school, holds)
+	return !inside.Holds(a) && !slices.ContainsFunc(d.school, holds)
 }
 
 // permittedOf keeps what may be dialled, and says whether the school listed all

@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/netip"
 	"testing"
+
+	"schoolgate/internal/inside"
 )
 
 // TestDestinations: T2. Every range of the inside is refused, at its first and
@@ -12,7 +14,7 @@ func TestDestinations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range inside {
+	for _, p := range inside.Ranges() {
 		last := p.Addr().AsSlice()
 		for i := p.Bits(); i < len(last)*8; i++ {
 			last[i/8] |= 0x80 >> (i % 8)

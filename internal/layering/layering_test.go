@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"blockpage":   {"policy"},
 	"audit":       {"policy"},
 	"audit/index": {"policy", "audit"}, // made of the journal, and asked what the journal is
-	"alerts":      {"policy"},
+	"alerts":      {"policy", "internal/inside"},
 	"reports":     {"policy"},
 	"terms":       {"policy", "internal/phrases"},
 	"containment": {"policy"},
@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "internal/siphash"},
 	"dnsfilter/upstream": {"policy"},
-	"proxy":              {"policy", "proxy/sniff", "proxy/inspect", "proxy/pagescan"},
+	"proxy":              {"policy", "proxy/sniff", "proxy/inspect", "proxy/pagescan", "internal/inside"},
 	"proxy/sniff":        {"policy"},
 	"proxy/inspect":      {"policy"},
 	"proxy/pagescan":     {"policy", "internal/phrases"},
@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": nil,
 	"internal/layering":    nil,
+	"internal/inside":      nil, // ranges of addresses
 	"internal/phrases":     nil, // algorithms that know nothing of us
 	"internal/siphash":     nil,
 }
