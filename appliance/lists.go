@@ -142,7 +142,7 @@ func sourceOf(f blocklists.Feed) categories.Source {
 	return categories.Source{
 		Name: f.Name, Licence: f.Licence, Weight: f.Weight, Family: f.Family, Date: f.Date,
 		Curated: f.Kind == blocklists.Curated, Clean: f.Kind == blocklists.Clean,
-		Mandatory: f.Kind == blocklists.Mandatory, Synthetic: f.Synthetic,
+		Mandatory: f.Kind == blocklists.Mandatory, Synthetic: f.Synthetic, Content: f.Content(),
 	}
 }
 

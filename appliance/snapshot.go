@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error
 		a.log.Error("no category store can be read, going on with the starter lists, and closed to pupils for what they do not know", "err", err)
 		return a.buildStandIn(ctx, key)
 	}
-	if err != nil || outdatedStarter(store.Info()) {
+	if err != nil || starterOnly(store.Info()) && outdatedStarter(store.Info()) {
 		return a.buildStarter(ctx, key)
 	}
 	return store, nil
@@ -131,22 +132,15 @@ func starterOnly(info categories.Info) bool {
 	return true
 }
 
-// outdatedStarter reports whether a store was built of starter lists older than
-// those in this binary.
+// outdatedStarter reports whether a store was built of other starter lists than
+// those in this binary: after an upgrade it is built again, or what was put right in
+// them would never reach a box that is set up. One without starter lists holds none
+// that could be outdated.
 func outdatedStarter(info categories.Info) bool {
-	if !starterOnly(info) {
-		return false
-	}
-	has := map[string]time.Time{}
-	for _, s := range info.Sources {
-		has[s.Name] = s.Date
-	}
-	for _, f := range blocklists.Starter() {
-		if date, ok := has[f.Name]; !ok || !date.Equal(f.Date) {
-			return true
-		}
-	}
-	return false
+	starter, now := blocklists.Starter(), starterContent()
+	return slices.ContainsFunc(info.Sources, func(s categories.SourceInfo) bool {
+		return s.Content != now && slices.ContainsFunc(starter, func(f blocklists.Feed) bool { return f.Name == s.Name })
+	})
 }
 
 // mandatoryKey is the key that seals mandatory lists: see storeKey.

@@ -139,6 +139,8 @@ type FetchRequest struct {
 	Force  bool     // whatever copy is at hand
 	Accept bool     // take changes beyond a feed's limit
 	Meter  Meter    // may be nil
+
+	scheduled bool // of lists with deltas only what is due
 }
 
 // Fetch brings feeds up to date and, if anything is new, a store of them in force.
@@ -178,7 +180,7 @@ func byAddress(feeds []blocklists.Feed) [][]blocklists.Feed {
 	var groups [][]blocklists.Feed
 	at := map[blocklists.Remote]int{}
 	for _, f := range feeds {
-		key := blocklists.Remote{URL: f.Remote.URL, SHA256: f.Remote.SHA256, Minisign: f.Remote.Minisign, AuthFile: f.Remote.AuthFile}
+		key := blocklists.Remote{URL: f.Remote.URL, SHA256: f.Remote.SHA256, Minisign: f.Remote.Minisign, AuthFile: f.Remote.AuthFile, DeltaURL: f.Remote.DeltaURL}
 		i, ok := at[key]
 		if !ok {
 			i = len(groups)
@@ -226,7 +228,7 @@ func (s *Supply) fetch(ctx context.Context, feeds []blocklists.Feed, r FetchRequ
 }
 
 func (s *Supply) fetchGroup(ctx context.Context, group []blocklists.Feed, r FetchRequest) []blocklists.Outcome {
-	o := blocklists.UpdateOptions{Force: r.Force, Accept: r.Accept}
+	o := blocklists.UpdateOptions{Force: r.Force, Accept: r.Accept, OnlyDue: r.scheduled}
 	if r.Meter != nil {
 		o.Progress = r.Meter.Begin(group[0].Name)
 	}

@@ -25,6 +25,7 @@ type Held struct {
 	Since   time.Time `json:"since"`
 	Inputs  inputs    `json:"inputs"`
 	Ordered bool      `json:"ordered,omitempty"` // a person had it built, so nothing but a person ends the hold
+	Content string    `json:"starter,omitempty"` // the starter lists it was built of
 	gateReport
 }
 

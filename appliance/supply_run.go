@@ -71,7 +71,7 @@ func (a *Appliance) supplyRound(ctx context.Context) (time.Duration, error) {
 	defer s.Close()
 	s.takeUp = func(context.Context) (string, error) { return "taken up", a.takeUpStore() }
 	s.workers = max(1, runtime.GOMAXPROCS(0)/2) // the doors come first
-	if len(s.fetched()) == 0 && !s.mendable() {
+	if version, _, err := s.current(); err == nil && len(s.fetched()) == 0 && !s.mendable() && !s.upgraded(version) {
 		return longestWait, nil
 	}
 	unlock, err := s.cache.Lock()
@@ -89,7 +89,7 @@ func (a *Appliance) supplyRound(ctx context.Context) (time.Duration, error) {
 func (s *Supply) round(ctx context.Context, schedule blocklists.Schedule) (time.Duration, error) {
 	due, _ := s.due(schedule)
 	if len(due) > 0 {
-		s.fetch(ctx, due, FetchRequest{})
+		s.fetch(ctx, due, FetchRequest{scheduled: true})
 	}
 	if ctx.Err() != nil {
 		return 0, nil

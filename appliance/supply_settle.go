@@ -46,24 +46,25 @@ func (s *Supply) settle(ctx context.Context, order *buildWanted) (done Settled, 
 	}
 	_, done.Missing = s.material(want)
 	if order == nil {
+		upgraded := s.upgraded(version)
 		switch {
 		case have != nil && s.damaged(version):
 			return s.mend(ctx, have, want)
 		case want.equal(have) && held != nil && held.Ordered:
 			done.Held, done.Said = held, held.String()
 			return done, nil
-		case want.equal(have):
-			done.Said = "nothing is new"
-			return done, s.dropHeld() // what was held is not published any more
-		case len(want) == 0:
-			done.Said = "nothing has been fetched yet"
-			return done, nil
-		case held != nil && s.samePublic(want, held.Inputs):
+		case held != nil && s.samePublic(want, held.Inputs) && held.Content == starterContent():
 			done.Held, done.Said = held, held.String()
 			return s.floor(ctx, have, want, done)
+		case want.equal(have) && !upgraded:
+			done.Said = "nothing is new"
+			return done, s.dropHeld() // what was held is not published any more
+		case len(want) == 0 && !upgraded:
+			done.Said = "nothing has been fetched yet"
+			return done, nil
 		case s.passedOver(want):
 			want = s.pinned(have, want)
-			if want.equal(have) {
+			if want.equal(have) && !upgraded {
 				done.Said = fmt.Sprintf("store %d stays: a person went back to it, and nothing is newer than what they left", version)
 				return done, nil
 			}
@@ -90,12 +91,26 @@ func (s *Supply) bring(ctx context.Context, version uint64, have, want inputs, o
 		done.Said, err = s.publish(ctx, candidate, want)
 		return done, errors.Join(err, s.dropHeld())
 	}
-	done.Held, err = s.holdBack(Held{Version: candidate.version, Base: version, Inputs: want, Ordered: order != nil, gateReport: verdict})
+	done.Held, err = s.holdBack(Held{Version: candidate.version, Base: version, Inputs: want, Ordered: order != nil, Content: starterContent(), gateReport: verdict})
 	if err != nil {
 		return done, err
 	}
 	done.Said = done.Held.String()
 	return s.floor(ctx, have, want, done)
+}
+
+// starterContent identifies the starter lists of this binary. Tests upgrade it.
+var starterContent = func() string { return blocklists.Starter()[0].Content() }
+
+// upgraded reports whether the store in force was built of the starter lists of
+// another binary, so that it is to be built again though no feed is new. A store
+// built of feeds that the configuration does not name is left to who built it.
+func (s *Supply) upgraded(version uint64) bool {
+	if version == 0 || s.cfg.Box.Lists.Feeds == "" {
+		return false
+	}
+	store, _, err := s.dir.OpenLastGood(s.key)
+	return err == nil && store.Version() == version && !starterOnly(store.Info()) && outdatedStarter(store.Info())
 }
 
 // floor puts what is new in mandatory lists in force although the rest is held

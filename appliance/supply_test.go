@@ -366,6 +366,93 @@ func TestARollbackStaysUntilThereIsNewContent(t *testing.T) {
 	b.listed("bet-22.example", policy.Gambling)
 }
 
+// A box that is set up gets the starter lists of a new program: they put right what
+// public lists say, and no feed needs to change for it.
+func TestAnUpgradeBringsItsStarterLists(t *testing.T) {
+	b := newSupplyBox(t, twoFeeds+"  - builtin: starter\n")
+	b.publish(names("bet", 20), names("bad", 20))
+	_, first := b.fetch(FetchRequest{})
+	if _, done := b.fetch(FetchRequest{}); done.Version != 0 || done.Said != "nothing is new" {
+		t.Fatalf("without an upgrade: %+v", done)
+	}
+	b.upgrade("of the next program")
+	_, second := b.fetch(FetchRequest{})
+	if second.Version <= first.Version || second.Held != nil {
+		t.Fatalf("after an upgrade: %+v", second)
+	}
+
+	// What a person went back from stays away.
+	b.upgrade("")
+	b.publish(names("bet", 22), names("bad", 20))
+	b.fetch(FetchRequest{})
+	b.listed("bet-21.example", policy.Gambling)
+	if _, err := Rollback(t.Context(), b.cfg, second.Version); err != nil {
+		t.Fatal(err)
+	}
+	b.upgrade("of the one after")
+	if _, done := b.fetch(FetchRequest{}); done.Version <= second.Version {
+		t.Errorf("after going back and an upgrade: %+v", done)
+	}
+	b.unlisted("bet-21.example")
+	b.upgrade("")
+	if _, done := b.fetch(FetchRequest{}); done.Version != 0 || !strings.Contains(done.Said, "went back") {
+		t.Errorf("after it: %+v", done)
+	}
+}
+
+// A held version of the old starter lists is judged anew with the new ones, once.
+func TestAnUpgradeJudgesAHeldVersionAnew(t *testing.T) {
+	b := newSupplyBox(t, twoFeeds+"  - builtin: starter\n")
+	b.publish(names("bet", 20), names("bad", 20))
+	b.fetch(FetchRequest{})
+	b.publish(names("bet", 20)+"office.school.example\n", names("bad", 20))
+	_, held := b.fetch(FetchRequest{})
+	if held.Held == nil {
+		t.Fatalf("the school's own service: %s", held.Said)
+	}
+	b.upgrade("of the next program")
+	_, anew := b.fetch(FetchRequest{})
+	if anew.Held == nil || anew.Held.Version <= held.Held.Version {
+		t.Fatalf("after an upgrade: %+v", anew.Held)
+	}
+	if _, again := b.fetch(FetchRequest{}); again.Held == nil || again.Held.Version != anew.Held.Version {
+		t.Errorf("judged again and again: %+v", again.Held)
+	}
+}
+
+// upgrade has the program say that its starter lists are others than those stores
+// were built of; "" has it say the truth again.
+func (b *supplyBox) upgrade(content string) {
+	before := starterContent
+	b.Cleanup(func() { starterContent = before })
+	starterContent = func() string { return content }
+	if content == "" {
+		starterContent = func() string { return blocklists.Starter()[0].Content() }
+	}
+}
+
+// A box whose lists all lie on the disk, with no feed to fetch, gets them too.
+func TestAnUpgradeOfABoxThatFetchesNothing(t *testing.T) {
+	b := newSupplyBox(t, "feeds:\n  - {name: own, path: own.txt, format: domains, category: gambling, kind: curated, licence: ours}\n  - builtin: starter\n")
+	b.write(filepath.Join(filepath.Dir(b.cfg.Box.File), "own.txt"), names("bet", 20))
+	s := b.open()
+	first, err := s.Build(t.Context(), nil, nil)
+	if err != nil || first.Version == 0 {
+		t.Fatalf("Build = %+v, %v", first, err)
+	}
+	if s.upgraded(first.Version) {
+		t.Error("without an upgrade it is to be built again")
+	}
+	b.upgrade("of the next program")
+	if !s.upgraded(first.Version) {
+		t.Error("after an upgrade it is not to be built again")
+	}
+	if done, err := s.settle(t.Context(), nil); err != nil || done.Version <= first.Version {
+		t.Errorf("settle = %+v, %v", done, err)
+	}
+	b.listed("bet-3.example", policy.Gambling)
+}
+
 func TestAListFromAStick(t *testing.T) {
 	b := newSupplyBox(t, twoFeeds)
 	stick := t.TempDir()

@@ -79,6 +79,10 @@ type State struct {
 	// Builds read both: what it adds is blocked at once, and what it drops stays
 	// blocked until a person accepts it or a later version says otherwise.
 	Beside *Copy `json:"beside,omitempty"`
+	// Whole is when the whole list of a feed with deltas was last asked for, and Delta
+	// the last that the good copy has taken in.
+	Whole time.Time `json:"whole,omitzero"`
+	Delta *Delta    `json:"delta,omitempty"`
 	// Fresh is when the content was last known to be what the publisher has.
 	Fresh    time.Time `json:"fresh,omitzero"`
 	Tried    time.Time `json:"tried,omitzero"`
@@ -264,7 +268,8 @@ func (c *Cache) sweepOne(f *Feed, s State, needed func(feed, sum string) bool) e
 	var errs []error
 	for _, e := range entries {
 		sum, isCopy := strings.CutSuffix(e.Name(), copyEnd)
-		named := slices.ContainsFunc([]*Copy{s.Good, s.Beside}, func(have *Copy) bool { return have != nil && have.SHA256 == sum })
+		named := slices.ContainsFunc([]*Copy{s.Good, s.Beside}, func(have *Copy) bool { return have != nil && have.SHA256 == sum }) ||
+			s.Delta != nil && s.Delta.SHA256 == sum
 		if strings.HasSuffix(e.Name(), partEnd) || isCopy && !named && !needed(f.Name, sum) {
 			errs = append(errs, os.Remove(filepath.Join(c.folder(f.Name), e.Name())))
 		}

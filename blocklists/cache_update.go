@@ -18,6 +18,7 @@ import (
 type UpdateOptions struct {
 	Force    bool // ask for everything, whatever copy is at hand
 	Accept   bool // a person has looked: take a change beyond the limit
+	OnlyDue  bool // of a feed with deltas ask for the whole list only when it is time to
 	Progress func(done, total int64)
 }
 
@@ -34,6 +35,17 @@ type Outcome struct {
 // its limit. Whatever goes wrong, the copies stay as they were and the state
 // says what it was. Call it under the lock.
 func (c *Cache) Update(ctx context.Context, from *Fetcher, feeds []Feed, o UpdateOptions) []Outcome {
+	if feeds[0].Remote.DeltaURL == "" {
+		return c.updateWhole(ctx, from, feeds, o)
+	}
+	out := make([]Outcome, len(feeds))
+	for i := range feeds {
+		out[i] = c.updateByDelta(ctx, from, &feeds[i], o)
+	}
+	return out
+}
+
+func (c *Cache) updateWhole(ctx context.Context, from *Fetcher, feeds []Feed, o UpdateOptions) []Outcome {
 	out := c.states(feeds)
 	first := &feeds[0]
 	p, err := c.part(first)
@@ -99,6 +111,7 @@ func (c *Cache) Import(ctx context.Context, f *Feed, file string, o UpdateOption
 	if written.After(now) {
 		written = now
 	}
+	out[0].State.Delta, out[0].State.Whole = nil, time.Time{} // the publisher's own are asked for next
 	return c.take(ctx, f, out[0].State, incoming{p.Name(), got, now, written, o.Accept})
 }
 

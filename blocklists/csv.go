@@ -1,8 +1,12 @@
 package blocklists
 
 import (
+	"bufio"
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,6 +19,7 @@ type table struct {
 	width                      int // of the header; 0 before it was read
 	host, path, category, verb int // column numbers, -1 for none
 	where                      []condition
+	raw                        string // the line being read
 	fields                     []string
 	row                        func(t *table, action string, host policy.Host, path string, c policy.Category) error
 }
@@ -30,6 +35,7 @@ func (t *table) parse(line string) error {
 	if line[0] == '#' {
 		return nil
 	}
+	t.raw = line
 	var ok bool
 	if t.fields, ok = splitCSV(line, t.fields[:0]); !ok {
 		return t.refused(NotCSV, line)
@@ -209,13 +215,15 @@ func (s *scan) delta() (removed map[place]bool, added []Entry, err error) {
 		if len(removed)+len(added) >= maxDelta {
 			return sourceErr(t.file, t.line, refuseAll("a delta of more than %d changes", maxDelta))
 		}
-		switch {
+		at := place{host, path}
+		switch { // the last word on an entry counts
 		case t.verb < 0:
 			return sourceErr(t.file, t.line, refuseAll("a delta without a column %q", s.feed.Columns.Action))
 		case action == "add":
+			removed[at] = false
 			added = append(added, Entry{Host: host, Path: path, Category: c, File: t.file, Line: t.line})
 		case action == "remove":
-			removed[place{host, path}] = true
+			removed[at] = true
 		default:
 			return t.refused(NotAnAction, action)
 		}
@@ -228,5 +236,76 @@ func (s *scan) delta() (removed map[place]bool, added []Entry, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("delta: %w", err)
 	}
+	added = slices.DeleteFunc(added, func(e Entry) bool { return removed[place{e.Host, e.Path}] })
+	maps.DeleteFunc(removed, func(_ place, gone bool) bool { return !gone })
 	return removed, added, nil
+}
+
+// rewrite copies the table of the feed to w with changes: without the rows that are
+// removed and with rows for what is added and was not there. missing is what is to be
+// removed and was not there. A row that the feed does not take is left out.
+func (s *scan) rewrite(w *bufio.Writer, removed map[place]bool, added []Entry, addsOnly bool) (missing map[place]bool, err error) {
+	missing = maps.Clone(removed)
+	toAdd := make(map[place]bool, len(added))
+	for _, e := range added {
+		toAdd[place{e.Host, e.Path}] = true
+	}
+	t := &table{scan: s, row: func(t *table, _ string, host policy.Host, path string, _ policy.Category) error {
+		at := place{host, path}
+		delete(toAdd, at)
+		delete(missing, at)
+		if removed[at] && !addsOnly {
+			return nil
+		}
+		return line(w, t.raw)
+	}}
+	err = s.open(s.feed.Path, func(file string, r io.Reader) error {
+		return s.lines(file, r, func(text string) error {
+			header := t.width == 0
+			if err := t.parse(text); err != nil || !header || t.width == 0 {
+				return err
+			}
+			return line(w, text)
+		})
+	})
+	rows := csv.NewWriter(w)
+	for _, e := range added {
+		if err == nil && toAdd[place{e.Host, e.Path}] {
+			delete(toAdd, place{e.Host, e.Path}) // said twice
+			err = rows.Write(t.rowOf(e))
+		}
+	}
+	rows.Flush()
+	return missing, errors.Join(err, rows.Error())
+}
+
+func line(w *bufio.Writer, text string) error {
+	_, err := w.WriteString(text + "\n")
+	return err
+}
+
+// rowOf is an entry as a row of the table.
+func (t *table) rowOf(e Entry) []string {
+	fields := make([]string, t.width)
+	for _, c := range t.where {
+		fields[c.column] = c.values[0]
+	}
+	host := e.Host.String()
+	if a, ok := e.Host.Addr(); ok && a.Is6() {
+		host = "[" + host + "]"
+	}
+	switch {
+	case t.path >= 0:
+		fields[t.path] = e.Path
+	case e.Path != "":
+		host = "http://" + host + e.Path
+	}
+	fields[t.host] = host
+	if t.category >= 0 {
+		fields[t.category] = e.Category.String()
+	}
+	if t.verb >= 0 {
+		fields[t.verb] = "add"
+	}
+	return fields
 }

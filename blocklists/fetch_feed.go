@@ -26,12 +26,16 @@ type Remote struct {
 	SHA256      string        // of the content, in hex, or the https address of a file of checksums
 	AuthFile    string        // holds the credential that the publisher asks for
 	Minisign    string        // public key; the signature lies at URL + ".minisig"
+
+	DeltaURL      string // of what has changed since the list at URL, as a table with an action; "" for none
+	DeltaInterval time.Duration
 }
 
 // Defaults of a download.
 const (
 	publicInterval    = 24 * time.Hour
 	mandatoryInterval = 12 * time.Hour // the IWF publishes twice a day (I2)
+	deltaInterval     = time.Hour
 	publicAmber       = 7 * 24 * time.Hour
 	publicRed         = 30 * 24 * time.Hour
 	mandatoryAmber    = 24 * time.Hour // I2
@@ -50,6 +54,7 @@ func (f *Feed) Supply() Remote {
 		interval, amber, red, change = mandatoryInterval, mandatoryAmber, mandatoryRed, mandatoryChange
 	}
 	orElse(&r.Interval, interval)
+	orElse(&r.DeltaInterval, min(deltaInterval, r.Interval))
 	orElse(&r.Amber, amber)
 	orElse(&r.Red, max(red, r.Amber))
 	orElse(&r.Timeout, downloadTimeout)
@@ -93,18 +98,20 @@ func (l *loader) remoteKeys(f *Feed, name string) map[string]func(*yaml.Node) {
 	const day = 24 * time.Hour
 	r := &f.Remote
 	return map[string]func(*yaml.Node){
-		"url":          func(n *yaml.Node) { r.URL = l.address(n, name) },
-		"interval":     span(&r.Interval, "interval", 5*time.Minute, 30*day),
-		"timeout":      span(&r.Timeout, "timeout", time.Second, time.Hour),
-		"amber":        span(&r.Amber, "amber", time.Minute, 3650*day),
-		"red":          span(&r.Red, "red", time.Minute, 3650*day),
-		"max_size":     func(n *yaml.Node) { r.MaxSize = l.size(n, name) },
-		"change_limit": func(n *yaml.Node) { r.ChangeLimit = l.percent(n, name) },
-		"entries":      func(n *yaml.Node) { r.Entries = l.count(n, name) },
-		"sha256":       func(n *yaml.Node) { r.SHA256 = l.checksum(n, name) },
-		"minisign":     func(n *yaml.Node) { r.Minisign = l.publicKey(n, name) },
-		"auth_file":    func(n *yaml.Node) { r.AuthFile = l.path(n) },
-		"synthetic":    func(n *yaml.Node) { f.Synthetic = l.boolean(n, name) },
+		"url":            func(n *yaml.Node) { r.URL = l.address(n, name) },
+		"delta_url":      func(n *yaml.Node) { r.DeltaURL = l.address(n, name) },
+		"interval":       span(&r.Interval, "interval", 5*time.Minute, 30*day),
+		"delta_interval": span(&r.DeltaInterval, "delta_interval", 5*time.Minute, 30*day),
+		"timeout":        span(&r.Timeout, "timeout", time.Second, time.Hour),
+		"amber":          span(&r.Amber, "amber", time.Minute, 3650*day),
+		"red":            span(&r.Red, "red", time.Minute, 3650*day),
+		"max_size":       func(n *yaml.Node) { r.MaxSize = l.size(n, name) },
+		"change_limit":   func(n *yaml.Node) { r.ChangeLimit = l.percent(n, name) },
+		"entries":        func(n *yaml.Node) { r.Entries = l.count(n, name) },
+		"sha256":         func(n *yaml.Node) { r.SHA256 = l.checksum(n, name) },
+		"minisign":       func(n *yaml.Node) { r.Minisign = l.publicKey(n, name) },
+		"auth_file":      func(n *yaml.Node) { r.AuthFile = l.path(n) },
+		"synthetic":      func(n *yaml.Node) { f.Synthetic = l.boolean(n, name) },
 	}
 }
 
@@ -214,10 +221,13 @@ var feedFolder = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 func (f *Feed) remoteProblem() error {
 	r := f.Remote
 	if r.URL == "" {
-		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 || r.AuthFile != "" {
-			return errors.New("sha256, minisign, interval, entries and auth_file are for a feed with a url")
+		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 || r.AuthFile != "" || r.DeltaURL != "" || r.DeltaInterval != 0 {
+			return errors.New("sha256, minisign, interval, entries, auth_file, delta_url and delta_interval are for a feed with a url")
 		}
 		return nil
+	}
+	if err := f.deltaProblem(); err != nil {
+		return err
 	}
 	switch {
 	case !feedFolder.MatchString(f.Name):
@@ -227,9 +237,27 @@ func (f *Feed) remoteProblem() error {
 	case r.AuthFile != "" && !strings.HasPrefix(r.URL, "https://"):
 		return errors.New("auth_file is for a url with https: the credential would be sent in clear")
 	case f.Delta != "":
-		return errors.New("delta is for a feed with a path only")
+		return errors.New("delta is for a feed with a path only; the changes of a list at an address have one of their own, delta_url")
 	case r.Amber != 0 && r.Red != 0 && r.Red < r.Amber:
 		return fmt.Errorf("red (%s) comes after amber (%s)", r.Red, r.Amber)
+	}
+	return nil
+}
+
+// deltaProblem says what speaks against the changes that a feed declares.
+func (f *Feed) deltaProblem() error {
+	r := f.Remote
+	switch {
+	case r.DeltaURL == "" && r.DeltaInterval != 0:
+		return errors.New("delta_interval is for a feed with a delta_url")
+	case r.DeltaURL == "":
+		return nil
+	case f.Format != CSV || f.Columns.Action == "":
+		return errors.New("delta_url is for the format csv, and columns must name the action")
+	case hexSum.MatchString(r.SHA256):
+		return errors.New("sha256 in digits holds for one content only: with a delta_url name the address of a file of checksums, or take minisign")
+	case strings.HasPrefix(r.DeltaURL, "http://") && r.SHA256 == "" && r.Minisign == "":
+		return errors.New("a delta_url without https needs sha256 or minisign: anyone on the way could change the list")
 	}
 	return nil
 }

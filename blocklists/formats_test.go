@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -220,6 +221,18 @@ func TestStarter(t *testing.T) {
 		if got.err != nil || len(got.refused) > 0 {
 			t.Errorf("%s: %v, refused %v", f.Name, got.err, got.refused)
 		}
+	}
+}
+
+// The date of the starter lists is what people see of their age: whoever changes a
+// line of theirs says on which day.
+func TestStarterDateIsOfItsContent(t *testing.T) {
+	const content, date = "b68d89c4753d8c97afb8be2b9c46750f31b4a392d53e30207e3fb4851111b18c", "2026-11-29"
+	if got := Starter()[0]; got.Content() != content || got.Date.Format(time.DateOnly) != date {
+		t.Errorf("the starter lists have changed: they are %s of %s.\nSet starterDate to the day of the change, and write both into this test", got.Content(), got.Date.Format(time.DateOnly))
+	}
+	if got := (Feed{Name: "mine"}).Content(); got != "" {
+		t.Errorf("Content of a feed from outside = %q", got)
 	}
 }
 

@@ -35,6 +35,9 @@ func (s Schedule) Next(f *Feed, state State, now time.Time) time.Time {
 		return s.started.Add(time.Duration(share * float64(firstLook)))
 	}
 	interval := f.Supply().Interval
+	if f.Remote.DeltaURL != "" {
+		interval = min(interval, f.Supply().DeltaInterval)
+	}
 	if state.Failures == 0 {
 		return state.Tried.Add(time.Duration(float64(interval) * (1 - jitter + 2*jitter*share)))
 	}

@@ -1,7 +1,11 @@
 package blocklists
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"io"
+	"sync"
 	"time"
 
 	"schoolgate/policy"
@@ -16,7 +20,38 @@ var starterFiles embed.FS
 
 const ownLicence = "made for this project, no third-party licence"
 
-var starterDate = time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
+// starterDate is the day of the newest line in starter/: a test holds it to the
+// content.
+var starterDate = time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+
+// starterSum is a SHA-256 of the name and content of every file under starter/.
+var starterSum = sync.OnceValue(func() string {
+	h := sha256.New()
+	files, err := starterFiles.ReadDir("starter")
+	for _, file := range files {
+		if err == nil {
+			_, err = io.WriteString(h, file.Name()+"\x00")
+		}
+		var text []byte
+		if err == nil {
+			text, err = starterFiles.ReadFile("starter/" + file.Name())
+		}
+		h.Write(text)
+	}
+	if err != nil {
+		panic(err) // the files are in the binary, and a hash takes everything
+	}
+	return hex.EncodeToString(h.Sum(nil))
+})
+
+// Content identifies what a feed holds that ships in the binary; "" for any other.
+// A store tells by it whether it was built of the starter lists of this binary.
+func (f Feed) Content() string {
+	if f.embedded == nil {
+		return ""
+	}
+	return starterSum()
+}
 
 // Starter are the feeds that ship in the binary, for a box that has fetched
 // nothing yet and as the correction of what it fetches.

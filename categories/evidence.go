@@ -31,6 +31,9 @@ type Source struct {
 	// Synthetic: invented entries for tests, which protect nobody.
 	Synthetic bool `json:",omitempty"`
 	Date      time.Time
+	// Content identifies what a source that ships in the program held; "" for any
+	// other.
+	Content string `json:",omitempty"`
 }
 
 func (s Source) weight() float64 {
