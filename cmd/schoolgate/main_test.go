@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"schoolgate/internal/testkit"
 )
 
 // underDetector is the command on the PATH that always carries the race detector,
@@ -49,7 +50,11 @@ func (m withProgram) Run() int {
 		return 1
 	}
 	code := 1
-	if err := build(dir); err == nil {
+	err = testkit.BuildProgram(filepath.Join(dir, "schoolgate"))
+	if err == nil {
+		err = os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	}
+	if err == nil {
 		code = m.M.Run()
 	} else {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,15 +64,4 @@ func (m withProgram) Run() int {
 		code = 1
 	}
 	return code
-}
-
-// build puts the program into dir, compiled as the Makefile does so that little is
-// compiled again, and dir on the PATH.
-func build(dir string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "schoolgate"), ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the program: %w\n%s", err, text)
-	}
-	return os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }

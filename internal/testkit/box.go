@@ -214,9 +214,16 @@ func (b *Box) Signal(s os.Signal) {
 // Log is what the process has said.
 func (b *Box) Log() *Log { return b.log }
 
+// Command is a command on the box's configuration.
+func (b *Box) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command("schoolgate", append(args, "--config", b.Config)...)
+	cmd.Env = append(cmd.Environ(), b.env...)
+	return cmd
+}
+
 // Try runs a command on the box's configuration.
 func (b *Box) Try(args ...string) (stdout, stderr string, err error) {
-	cmd := exec.Command("schoolgate", append(args, "--config", b.Config)...)
+	cmd := b.Command(args...)
 	var out, trouble bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	err = cmd.Run()
