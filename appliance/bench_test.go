@@ -99,7 +99,7 @@ var ruling policy.Ruling
 // BenchmarkDecide is the whole of a decision at the real store: client, look-up
 // and policy. Unlisted is what nearly all of a school's requests are.
 func BenchmarkDecide(b *testing.B) {
-	store, _ := realStore(b)
+	store := realStore(b)
 	e := boxEngine(b, store)
 	for name, listed := range map[string]bool{"Unlisted": false, "Listed": true} {
 		requests := asks(b, e, listed)
@@ -122,7 +122,7 @@ func BenchmarkDecide(b *testing.B) {
 
 // Nothing is allocated for a decision on an unlisted host.
 func TestDecideUnlistedAllocatesNothing(t *testing.T) {
-	store, _ := realStore(t)
+	store := realStore(t)
 	e := boxEngine(t, store)
 	requests := asks(t, e, false)[:1000]
 	i := 0

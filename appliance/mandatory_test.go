@@ -84,7 +84,7 @@ func (s someone) Identify(addr netip.Addr) policy.Client {
 // or page of a mandatory list is never allowed, in the store of all real lists (R1,
 // I5; issue 5, item 5).
 func TestMandatoryIsNeverAllowed(t *testing.T) {
-	store, _ := realStore(t)
+	store := realStore(t)
 	targets := mandatoryEntries(t)
 	for seed := range uint64(300) {
 		c := careless{rand.New(rand.NewPCG(seed, 5)), targets}
