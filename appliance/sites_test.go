@@ -132,7 +132,7 @@ func verdict(t *testing.T, s *policy.Snapshot, profile, host string) policy.Ruli
 func TestLabelledSites(t *testing.T) { // R1, C1-C12
 	store := realStore(t)
 	snapshot := sampleSnapshot(t, store)
-	for _, file := range []string{"sites.csv", "sites-independent.csv", "sites-fresh.csv"} {
+	for _, file := range []string{"sites.csv", "sites-independent.csv", "sites-fresh.csv", "sites-longtail.csv"} {
 		header, rows := labelled(t, file)
 		for i, profile := range header[1:] {
 			measure(t, snapshot, file, profile, rows, i+1)

@@ -149,6 +149,8 @@ What lists are read and where they come from: in the file that lists.feeds names
 | ` + "`sha256`" + ` | of the content in hex, or the https address of a file of checksums |
 | ` + "`minisign`" + ` | the publisher's key; the signature lies at the url with .minisig |
 | ` + "`auth_file`" + ` | a file, mode 600, with what the publisher asks for in one line: ` + "`basic USER:PASSWORD`, `bearer TOKEN` or `header NAME: VALUE`" + `; sent to the server in url and to no other |
+| ` + "`delta_url`" + ` | of a csv with an address: what was added and removed since, asked for every ` + "`delta_interval`" + ` (1h); the columns must name the ` + "`action`" + ` (add or remove). What it adds is in force at once. What it removes is removed if it fits the list at hand; if not, as after one that was missed or came late, the whole list is fetched |
+| ` + "`delta_interval`" + ` | between two looks at ` + "`delta_url`; the whole list at `url` keeps to `interval`" + ` |
 | ` + "`delta`" + ` | of a csv on the disk: a file of additions and removals |
 | ` + "`synthetic`" + ` | invented entries, never counted as protection |
 
@@ -158,9 +160,10 @@ under contract, with an address and a password of your own:
 ` + "```yaml" + `
   - name: iwf
     url: https://the-address-of-your-contract/list.csv
+    delta_url: https://the-address-of-your-contract/changes.csv  # if there is one
     auth_file: /etc/schoolgate/iwf-password
     format: csv
-    columns: {host: entry}
+    columns: {host: entry, action: action}
     category: child_abuse
     kind: mandatory
     licence: IWF member licence
