@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -113,9 +114,11 @@ func TestHostileFirstDownload(t *testing.T) {
 func TestKilledFetch(t *testing.T) {
 	t.Parallel()
 	s := newSupply(t, betsFeed)
-	list := testkit.GoodList(5000)
+	text := testkit.GoodList(5000)
+	var list atomic.Value // of a string: what is published now
+	list.Store(text)
 	s.server.Handle("bets", func(w http.ResponseWriter, _ *http.Request) {
-		for part := range slicesOf(list, 8) { // slowly, so that a kill may fall into it
+		for part := range slicesOf(list.Load().(string), 8) { // slowly, so that a kill may fall into it
 			_, _ = io.WriteString(w, part) // a client that was killed reads no more
 			w.(http.Flusher).Flush()
 			time.Sleep(10 * time.Millisecond)
@@ -127,7 +130,8 @@ func TestKilledFetch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(uint64(began.UnixNano()), 0))
 	killed := 0
 	for round := range 8 {
-		list += fmt.Sprintf("round-%d.feed.example\n", round)
+		text += fmt.Sprintf("round-%d.feed.example\n", round)
+		list.Store(text)
 		after := time.Duration(rng.Int64N(int64(took)))
 		cmd := s.Command("lists", "fetch")
 		if err := cmd.Start(); err != nil {
