@@ -19,7 +19,7 @@ func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.Connect
 	t := s.connectTarget(r)
 	s.signedIn(r, &t)
 	x.outcome = s.judge(r.Context(), t)
-	tn := &tunnel{server: s, target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}
+	tn := &tunnel{server: s, prelude: &prelude{target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}}
 	if !x.outcome.allowed() && tn.sight != paged {
 		return s.reject(ctx, s.page(r, &x.outcome)), host
 	}

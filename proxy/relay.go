@@ -14,8 +14,13 @@ import (
 // relay copies both ways until both sides have ended, one side breaks, or
 // nothing moved for the idle time. A side that ends is told to the other by a
 // half-close, so an origin may answer after the client has said its last.
+// Between plain sockets the flows go on with it.
 func (tn *tunnel) relay() {
 	if !tn.replay() {
+		return
+	}
+	tn.prelude = nil
+	if tn.server.tunnels.hand(tn) {
 		return
 	}
 	var both sync.WaitGroup
@@ -26,20 +31,20 @@ func (tn *tunnel) relay() {
 
 // replay sends on what was read before the tunnel stood.
 func (tn *tunnel) replay() bool {
-	limit := now().Add(tn.server.limits.IdleStream)
-	if tn.client.SetWriteDeadline(limit) != nil || tn.origin.SetWriteDeadline(limit) != nil {
+	m := tn.server.metrics
+	return tn.send(tn.origin, tn.early, m.up) && tn.send(tn.client, tn.ahead, m.down)
+}
+
+func (tn *tunnel) send(to net.Conn, p []byte, direction prometheus.Counter) bool {
+	if len(p) == 0 {
+		return true
+	}
+	if to.SetWriteDeadline(now().Add(tn.server.limits.IdleStream)) != nil {
 		return false
 	}
-	if _, err := tn.origin.Write(tn.early); err != nil {
-		return false
-	}
-	if _, err := tn.client.Write(tn.ahead); err != nil {
-		return false
-	}
-	tn.count(tn.server.metrics.up, int64(len(tn.early)))
-	tn.count(tn.server.metrics.down, int64(len(tn.ahead)))
-	tn.early, tn.ahead = nil, nil
-	return true
+	n, err := to.Write(p)
+	tn.count(direction, int64(n))
+	return err == nil
 }
 
 // pump copies one way.

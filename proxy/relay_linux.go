@@ -83,8 +83,13 @@ func (p *fastPipe) some() (int64, error) {
 	return moved, nil
 }
 
-// spliceFrom is how much must be waiting before splicing pays.
-const spliceFrom = 32 << 10
+// spliceFrom is how much must be waiting before splicing pays, and spliceAtOnce how
+// much goes at once: what moved is counted after it, and a slow reader must be seen to
+// be alive.
+const (
+	spliceFrom   = 32 << 10
+	spliceAtOnce = 1 << 20
+)
 
 // splice moves what waits in the socket from kernel to kernel. It asks for no
 // more than is there, so that it never waits with a pipe in hand.
@@ -94,7 +99,7 @@ func (p *fastPipe) splice() (int64, error) {
 	if err != nil || waiting < spliceFrom {
 		return 0, err
 	}
-	p.limit = io.LimitedReader{R: p.src, N: int64(waiting)}
+	p.limit = io.LimitedReader{R: p.src, N: int64(min(waiting, spliceAtOnce))}
 	n, err := p.dst.ReadFrom(&p.limit)
 	if err != nil {
 		return n, brokenWrite(err)

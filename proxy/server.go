@@ -52,6 +52,7 @@ type Server struct {
 	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
+	flows                   *flows     // those of them that stand
 	rechecking              sync.Mutex // one recheck of the open tunnels at a time
 	serving                 serving
 	conns                   sync.WaitGroup // those that net/http holds
@@ -116,6 +117,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
+	if s.flows, err = newFlows(s); err != nil {
+		return nil, err
+	}
 	s.transport = s.newTransport()
 	s.origins = newOrigins(s)
 	s.inside1 = s.newHTTP1(http.HandlerFunc(s.serveInside))
@@ -195,8 +199,10 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	running.Go(func() { s.keep(ctx) })
+	running.Go(s.flows.run)
 	<-ctx.Done()
 	s.drain()
+	s.flows.close() // of a descriptor of our own: there is nothing to lose
 	running.Wait()
 	s.conns.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -211,6 +217,8 @@ func (s *Server) keep(ctx context.Context) {
 	defer recheck.Stop()
 	gone := time.NewTicker(time.Second)
 	defer gone.Stop()
+	idle := time.NewTicker(max(s.limits.IdleStream/16, time.Millisecond))
+	defer idle.Stop()
 	own := time.NewTicker(30 * time.Second)
 	defer own.Stop()
 	for {
@@ -223,6 +231,8 @@ func (s *Server) keep(ctx context.Context) {
 			t := now()
 			s.lookForGone(t.Add(-time.Second))
 			s.origins.sweep(t.Add(-idleOrigin))
+		case <-idle.C:
+			s.endIdle(now())
 		case <-own.C:
 			if err := s.destinations.refresh(); err != nil {
 				s.log.Warn("own addresses not read, keeping the last known", "err", err)
@@ -255,7 +265,7 @@ func (s *Server) drain() {
 // Close gives the listeners of a Server back that will not be run.
 func (s *Server) Close() error {
 	s.end()
-	var err error
+	err := s.flows.close()
 	for _, d := range s.doors {
 		err = errors.Join(err, d.listener.Close())
 	}

@@ -132,7 +132,7 @@ func (s *Server) startTransparent(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	tn := &tunnel{server: s, client: conn}
+	tn := &tunnel{server: s, client: conn, prelude: &prelude{}}
 	tn.target = target{Request: policy.Request{Door: policy.DoorTLS, Client: p.addr}, ports: s.tunnelPort}
 	tn.target.port, tn.target.dst = p.dst.Port(), p.dst.Addr()
 	tn.target.Host = hostOfAddr(p.dst.Addr()) // until a name is known

@@ -16,34 +16,57 @@ import (
 
 // tunnel is two connections and what was decided about them.
 type tunnel struct {
-	server  *Server
+	server *Server
+	*prelude
+	client net.Conn
+	origin net.Conn // nil until it is dialled
+
+	moved  atomic.Int64             // bytes relayed, both ways: shows that it is alive
+	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
+	idle   idleness
+	handed bool // to the flows, which end it
+
+	mu     sync.Mutex // guards closed and flow, and origin against a close from outside
+	closed bool
+	flow   *flow // once it stands, nil before and where the flows cannot carry it
+}
+
+// prelude is what a tunnel needs until it stands.
+type prelude struct {
 	target  target // the CONNECT host, or the URL of an upgrade
 	sight   sight
 	served  chan struct{} // closed when the server of the inside is done with it
 	outcome outcome
-	client  net.Conn
-	origin  net.Conn // nil until it is dialled
-	early   []byte   // what the client sent ahead, for the origin
-	ahead   []byte   // what the origin sent ahead, for the client
-
-	moved  atomic.Int64             // bytes relayed, both ways: shows that it is alive
-	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
-
-	mu     sync.Mutex // guards closed, and origin against a close from outside
-	closed bool
+	early   []byte // what the client sent ahead, for the origin
+	ahead   []byte // what the origin sent ahead, for the client
 }
 
 // close ends both sides (G6).
 func (tn *tunnel) close() {
+	if fl := tn.hangUp(); fl != nil {
+		tn.server.flows.closed(fl)
+	}
+}
+
+// hangUp closes both connections, once, and says which flow they were, if any.
+func (tn *tunnel) hangUp() *flow {
 	tn.mu.Lock()
 	defer tn.mu.Unlock()
-	if !tn.closed {
-		tn.closed = true
-		tn.client.Close()
-		if tn.origin != nil {
-			tn.origin.Close()
-		}
+	if tn.closed {
+		return nil
 	}
+	tn.closed = true
+	tn.client.Close()
+	if tn.origin != nil {
+		tn.origin.Close()
+	}
+	return tn.flow
+}
+
+func (tn *tunnel) isClosed() bool {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	return tn.closed
 }
 
 // swap puts another origin in place of the first; false if the tunnel was
@@ -100,7 +123,7 @@ var alertAccessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
 func (tn *tunnel) peek() (sniff.Hello, bool) {
 	s := tn.server
 	deadline := now().Add(s.limits.Hello)
-	if tn.client.SetDeadline(deadline) != nil || tn.origin != nil && tn.origin.SetDeadline(deadline) != nil {
+	if tn.client.SetDeadline(deadline) != nil {
 		return sniff.Hello{}, false
 	}
 	var in io.Reader = tn.client

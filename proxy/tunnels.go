@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"schoolgate/policy"
 )
@@ -26,17 +27,41 @@ func (ts *tunnels) start(tn *tunnel, run func()) bool {
 	ts.open[tn] = struct{}{}
 	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
 	ts.running.Go(func() {
-		defer ts.end(tn)
+		defer ts.leave(tn)
 		run()
 	})
 	return true
 }
 
-func (ts *tunnels) end(tn *tunnel) {
+// leave ends a tunnel whose goroutine has nothing more to do, but for one that stands.
+func (ts *tunnels) leave(tn *tunnel) {
 	if v := recover(); v != nil {
 		tn.server.metrics.panics.Inc()
 		tn.server.log.Error("panic in a tunnel, tunnel closed", "stack", string(debug.Stack()))
+		tn.close()
 	}
+	if !tn.handed {
+		ts.end(tn)
+	}
+}
+
+// hand gives a tunnel to the flows, which call ended; false if they cannot carry it.
+func (ts *tunnels) hand(tn *tunnel) bool {
+	tn.handed = true // first: it may have ended before begin returns
+	ts.running.Add(1)
+	if !tn.server.flows.begin(tn) {
+		tn.handed = false
+		ts.running.Done()
+	}
+	return tn.handed
+}
+
+func (ts *tunnels) ended(tn *tunnel) {
+	ts.end(tn)
+	ts.running.Done()
+}
+
+func (ts *tunnels) end(tn *tunnel) {
 	tn.close()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -90,6 +115,30 @@ func (s *Server) revoke() {
 			}
 		}
 	}
+}
+
+// idleness is since when nothing has moved.
+type idleness struct {
+	since time.Time
+	moved int64
+}
+
+// endIdle closes the tunnels that stand and on which nothing has moved for the idle
+// time. One goroutine calls it.
+func (s *Server) endIdle(t time.Time) {
+	for _, tn := range s.tunnels.list() {
+		if moved := tn.moved.Load(); moved != tn.idle.moved || tn.idle.since.IsZero() {
+			tn.idle = idleness{t, moved}
+		} else if t.Sub(tn.idle.since) >= s.limits.IdleStream && tn.stands() {
+			tn.close()
+		}
+	}
+}
+
+func (tn *tunnel) stands() bool {
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	return tn.flow != nil
 }
 
 // Recheck does so at once, for what staff close in an emergency.

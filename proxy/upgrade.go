@@ -97,7 +97,7 @@ const maxInterim = 6
 
 // join hands both connections to a tunnel.
 func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp *http.Response) {
-	tn := &tunnel{server: s, target: t, outcome: x.outcome, origin: origin, ahead: ahead}
+	tn := &tunnel{server: s, origin: origin, prelude: &prelude{target: t, outcome: x.outcome, ahead: ahead}}
 	client, _, err := x.writer.Hijack()
 	if err != nil {
 		origin.Close()

@@ -1,0 +1,393 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// flows carries what stands: tunnels between two TCP sockets, about which nothing is
+// decided any more but whether they go on. One goroutine waits for all of them, so a
+// tunnel on which nothing moves costs neither a stack nor a buffer nor a timer, and a
+// few bytes that move cost no change of goroutine. Whatever would have it wait, a
+// reader that is slow or bytes without an end, gets a goroutine for as long as that
+// lasts.
+//
+// It waits on an epoll of its own, which in turn Go's poller waits on. Descriptors
+// are only touched through their connections, which know when they are closed.
+type flows struct {
+	server *Server
+	file   *os.File // of the epoll
+	epoll  int
+	raw    syscall.RawConn
+
+	// What one system call is told and says: one goroutine runs them all.
+	buf         []byte
+	part        []byte
+	n           int
+	err         error
+	read, write func(fd uintptr)
+
+	mu    sync.Mutex
+	slots []slot
+	free  []int32
+}
+
+// slot is a place that an event names. Its turn tells the half that has it from the
+// one that had it when the event came.
+type slot struct {
+	half *half
+	turn int32
+}
+
+// flow is a tunnel that stands. The flows' lock guards it.
+type flow struct {
+	halves [2]half // up, down
+	left   int     // halves that have not ended
+}
+
+// half is one direction.
+type half struct {
+	tunnel   *tunnel
+	src, dst syscall.RawConn
+	up       bool
+	slot     int32 // noSlot while a goroutine has it
+	taken    bool  // an event of it is being dealt with
+	over     bool
+}
+
+const noSlot = -1
+
+// A half that gives as much as this at once is given a goroutine: it is likely to
+// have more.
+const muchAtOnce = 64 << 10
+
+// lull is how long a goroutine waits for more before it gives its half back.
+const lull = time.Second
+
+func newFlows(s *Server) (*flows, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // or the file would not go by Go's poller
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+	}
+	f := &flows{server: s, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), buf: make([]byte, muchAtOnce)}
+	if f.raw, err = f.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, f.file.Close())
+	}
+	f.read = func(fd uintptr) { f.n, f.err = ignoringEINTR(func() (int, error) { return unix.Read(int(fd), f.buf) }) }
+	f.write = func(fd uintptr) {
+		f.n, f.err = ignoringEINTR(func() (int, error) { return unix.Write(int(fd), f.part) })
+	}
+	return f, nil
+}
+
+func ignoringEINTR(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// close ends the waiting. All flows have ended by then.
+func (f *flows) close() error { return f.file.Close() }
+
+// run deals with what comes until close.
+func (f *flows) run() {
+	var events [128]unix.EpollEvent
+	var n int
+	var err error
+	call := func() (int, error) { return unix.EpollWait(f.epoll, events[:], 0) }
+	wait := func(uintptr) bool {
+		n, err = ignoringEINTR(call)
+		return n > 0 || err != nil
+	}
+	for {
+		if f.raw.Read(wait) != nil || err != nil {
+			return // it was closed
+		}
+		for i := range events[:n] {
+			f.serve(&events[i])
+		}
+	}
+}
+
+// begin takes a tunnel over; false if it cannot be carried here. Whatever becomes of
+// it, it is ended by the flows.
+func (f *flows) begin(tn *tunnel) bool {
+	client, origin := plainTCP(tn.client), plainTCP(tn.origin)
+	if client == nil || origin == nil {
+		return false
+	}
+	c, errC := client.SyscallConn()
+	o, errO := origin.SyscallConn()
+	if errC != nil || errO != nil {
+		return false
+	}
+	fl := &flow{left: 2}
+	fl.halves[0] = half{tunnel: tn, src: c, dst: o, up: true, slot: noSlot}
+	fl.halves[1] = half{tunnel: tn, src: o, dst: c, slot: noSlot}
+	tn.mu.Lock()
+	tn.flow = fl // a tunnel that is closed already fails at once below
+	tn.mu.Unlock()
+	for i := range fl.halves {
+		f.attach(&fl.halves[i])
+	}
+	return true
+}
+
+// attach has a half waited for.
+func (f *flows) attach(h *half) {
+	f.mu.Lock()
+	if h.over {
+		f.mu.Unlock()
+		return
+	}
+	if n := len(f.free); n > 0 {
+		h.slot, f.free = f.free[n-1], f.free[:n-1]
+	} else {
+		h.slot = int32(len(f.slots))
+		f.slots = append(f.slots, slot{})
+	}
+	f.slots[h.slot].half, h.taken = h, false
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: h.slot, Pad: f.slots[h.slot].turn}
+	f.mu.Unlock()
+	var err error
+	if closed := h.src.Control(func(fd uintptr) { err = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, int(fd), &event) }); closed != nil || err != nil {
+		f.end(h, false)
+	}
+}
+
+// leaveSlot has it waited for no more: events that came are forgotten. The lock is
+// held.
+func (f *flows) leaveSlot(h *half) {
+	if h.slot != noSlot {
+		s := &f.slots[h.slot]
+		s.half, s.turn = nil, s.turn+1
+		f.free = append(f.free, h.slot)
+		h.slot = noSlot
+	}
+}
+
+// serve deals with one event.
+func (f *flows) serve(e *unix.EpollEvent) {
+	f.mu.Lock()
+	s := f.slots[e.Fd]
+	h := s.half
+	if h == nil || s.turn != e.Pad {
+		f.mu.Unlock()
+		return
+	}
+	h.taken = true
+	f.mu.Unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			f.panicked(h)
+		}
+	}()
+	switch next, rest := f.turn(h, e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0); next {
+	case ended:
+		f.end(h, true)
+	case broken:
+		f.end(h, false)
+	case carried:
+		f.handOver(h, rest)
+	case waits:
+		f.mu.Lock()
+		h.taken = false
+		f.mu.Unlock()
+		if h.tunnel.isClosed() { // meanwhile: then it was left to us to end it
+			f.end(h, false)
+		}
+	}
+}
+
+func (f *flows) panicked(h *half) {
+	f.server.metrics.panics.Inc()
+	f.server.log.Error("panic in a tunnel, tunnel closed", "stack", string(debug.Stack()))
+	f.end(h, false)
+}
+
+// What comes of an event.
+type outcomeOfTurn uint8
+
+const (
+	waits   outcomeOfTurn = iota
+	ended                 // its source has said its last
+	broken                // the tunnel is over
+	carried               // it needs a goroutine
+)
+
+// turn moves what is there, without waiting. gone says that no more will come.
+func (f *flows) turn(h *half, gone bool) (outcomeOfTurn, []byte) {
+	for {
+		switch err := h.src.Control(f.read); {
+		case err != nil:
+			return broken, nil
+		case f.err == unix.EAGAIN:
+			return waits, nil
+		case f.err != nil:
+			return broken, nil
+		case f.n == 0:
+			return ended, nil
+		}
+		got := f.n
+		for f.part = f.buf[:got]; len(f.part) > 0; f.part = f.part[f.n:] {
+			if h.dst.Control(f.write) != nil || f.err != nil && f.err != unix.EAGAIN {
+				return broken, nil
+			}
+			h.count(int64(f.n))
+			if f.err == unix.EAGAIN {
+				return carried, slices.Clone(f.part) // it reads slowly
+			}
+		}
+		switch {
+		case got == len(f.buf):
+			return carried, nil
+		case !gone: // a read that did not fill the buffer has taken all there was
+			return waits, nil
+		}
+	}
+}
+
+func (h *half) count(n int64) {
+	m := h.tunnel.server.metrics
+	direction := m.down
+	if h.up {
+		direction = m.up
+	}
+	h.tunnel.count(direction, n)
+}
+
+// handOver gives a half to a goroutine.
+func (f *flows) handOver(h *half, rest []byte) {
+	f.mu.Lock()
+	f.leaveSlot(h)
+	f.mu.Unlock()
+	var err error
+	if closed := h.src.Control(func(fd uintptr) { err = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_DEL, int(fd), nil) }); closed != nil || err != nil {
+		f.end(h, false)
+		return
+	}
+	go f.carry(h, rest)
+}
+
+// carry moves bytes as long as there are many. Its owner is the tunnel, which has not
+// ended before its halves have.
+func (f *flows) carry(h *half, rest []byte) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.panicked(h)
+		}
+	}()
+	tn := h.tunnel
+	dst, src := plainTCP(tn.client), plainTCP(tn.origin)
+	if h.up {
+		dst, src = src, dst
+	}
+	p := newFastPipe(dst, src)
+	idle := f.server.limits.IdleStream
+	if p == nil || dst.SetWriteDeadline(now().Add(idle)) != nil {
+		f.end(h, false)
+		return
+	}
+	if len(rest) > 0 {
+		if _, err := dst.Write(rest); err != nil {
+			f.end(h, false)
+			return
+		}
+		h.count(int64(len(rest)))
+	}
+	var read, write time.Time // the deadlines in force
+	for {
+		t := now()
+		if by := t.Add(lull); !near(read, by, lull) {
+			read = by
+			if src.SetReadDeadline(by) != nil {
+				break
+			}
+		}
+		if by := t.Add(idle); !near(write, by, idle) {
+			write = by
+			if dst.SetWriteDeadline(by) != nil {
+				break
+			}
+		}
+		n, err := p.some()
+		if n > 0 {
+			h.count(n)
+		}
+		switch {
+		case err == nil:
+			continue
+		case err == io.EOF:
+			f.end(h, true)
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			f.attach(h)
+			return
+		}
+		break
+	}
+	f.end(h, false)
+}
+
+// end ends a half: well if its source came to its end, which the other side is told.
+func (f *flows) end(h *half, well bool) {
+	tn := h.tunnel
+	if well {
+		dst := tn.client
+		if h.up {
+			dst = tn.origin
+		}
+		well = closeWrite(dst) == nil
+	}
+	f.mu.Lock()
+	last := f.markOver(h)
+	f.mu.Unlock()
+	if !well {
+		tn.close()
+	}
+	if last {
+		f.server.tunnels.ended(tn)
+	}
+}
+
+// markOver notes that a half has ended, and reports whether it was the last of its
+// tunnel. The lock is held.
+func (f *flows) markOver(h *half) (last bool) {
+	f.leaveSlot(h)
+	if h.over {
+		return false
+	}
+	h.over = true
+	fl := h.tunnel.flow
+	fl.left--
+	return fl.left == 0
+}
+
+// closed ends the halves that nobody is at work on: of a connection that was closed
+// nothing more is heard. The others find out by themselves.
+func (f *flows) closed(fl *flow) {
+	last := false
+	f.mu.Lock()
+	for i := range fl.halves {
+		if h := &fl.halves[i]; h.slot != noSlot && !h.taken {
+			last = f.markOver(h) || last
+		}
+	}
+	f.mu.Unlock()
+	if last {
+		f.server.tunnels.ended(fl.halves[0].tunnel)
+	}
+}
