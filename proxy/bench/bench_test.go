@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // line is one line of the table.
@@ -254,31 +256,65 @@ func measureFirstByte(t *testing.T, peers []peer) {
 	t.Log(text)
 }
 
-// measureIdle holds many tunnels of ours open and looks at the memory.
+// measureIdle holds many tunnels of ours open and looks at the memory, of CONNECT and
+// of connections that were turned to us. Each begins with the box as it starts.
 func measureIdle(t *testing.T, peers []peer) {
 	at := slices.IndexFunc(peers, func(p peer) bool { return p.name == "ours" })
 	if at < 0 {
 		return
 	}
-	p, n := peers[at], int(setting("TUNNELS", 9_500, 2_000)) // each takes two of the 20,000 descriptors there are here
-	before := p.resident()
+	p := peers[at]
+	for _, way := range []struct {
+		name    string
+		dial    func(b browser) (net.Conn, error)
+		from    string
+		answers bool // the origin says something at once
+	}{
+		{"idle tunnels, CONNECT", func(b browser) (net.Conn, error) { return b.connect(p.plain, siteHost+":"+bulkPort) }, "127.1.%d.%d", false},
+		{"idle tunnels, transparent", func(b browser) (net.Conn, error) { return b.dial(originAddr + ":443") }, "127.2.%d.%d", true},
+	} {
+		p.pid = p.again()
+		measureHeld(t, p, way.name, way.answers, func(i int) (net.Conn, error) {
+			return way.dial(browser{from: fmt.Sprintf(way.from, i/1000, 1+i%200)})
+		})
+	}
+}
+
+// tunnelsHere is how many tunnels the descriptors of a process here allow: each takes
+// two.
+func tunnelsHere(t *testing.T, wanted int) int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return min(wanted, (int(limit.Max)-300)/2)
+}
+
+func measureHeld(t *testing.T, p peer, name string, answers bool, open func(i int) (net.Conn, error)) {
+	n := tunnelsHere(t, int(setting("TUNNELS", 10_000, 2_000)))
+	before := p.settled(t)
 	hello := append(helloFor(siteHost), make([]byte, 8)...)
 	var held []net.Conn
+	defer func() {
+		for _, conn := range held {
+			conn.Close()
+		}
+	}()
 	for i := range n {
-		conn, err := browser{from: fmt.Sprintf("127.1.%d.%d", i/1000, 1+i%200)}.connect(p.plain, siteHost+":"+bulkPort)
+		conn, err := open(i)
 		if err == nil {
+			held = append(held, conn)
 			_, err = conn.Write(hello)
 		}
-		if err != nil {
-			t.Errorf("idle tunnel %d: %v", i, err)
-			break
+		if err == nil && answers { // it stands
+			_, err = conn.Read(make([]byte, 1))
 		}
-		held = append(held, conn)
+		if err != nil {
+			t.Errorf("%s: tunnel %d: %v", name, i, err)
+			return
+		}
 	}
 	time.Sleep(time.Second) // the last of them settle
 	after := p.resident()
-	t.Logf("%-40s  %d tunnels: %d MiB before, %d MiB with them, %.1f KiB each", "idle tunnels", len(held), before>>20, after>>20, float64(after-before)/1024/float64(len(held)))
-	for _, conn := range held {
-		conn.Close()
-	}
+	t.Logf("%-40s  %d tunnels (%d open): %d MiB before, %d MiB with them, %.1f KiB each", name, len(held), p.tunnels(t), before>>20, after>>20, float64(after-before)/1024/float64(len(held)))
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,8 @@ type peer struct {
 	// from is the client's address that chooses how a connection is carried: our
 	// door goes by who asks, and the packet filter by it too.
 	from, inspected, transparent, transparentInspected string
+	again                                              func() (pid int) // starts it anew
+	busy                                               time.Duration    // the CPU it had when last looked at
 }
 
 // start runs a process that ends with the test, and waits for its ports.
@@ -80,7 +83,7 @@ const boxPolicy = `profiles:
   ks2: {title: Years 3 to 6, band: ks2, block: [pornography, gambling], uncategorised: allow, inspect: none}
   seen: {title: The same and looked into, band: ks2, like: ks2, uncategorised: allow, inspect: all}
 groups:
-  spliced: {profile: ks2, addresses: [127.0.1.0/24, 127.1.0.0/16]}
+  spliced: {profile: ks2, addresses: [127.0.1.0/24, 127.1.0.0/16, 127.2.0.0/16]}
   inspected: {profile: seen, addresses: [127.0.2.0/24]}
 `
 
@@ -97,11 +100,19 @@ func startOurs(t *testing.T, authority *authority) (peer, *x509.Certificate) {
 		t.Fatalf("ca init: %v\n%s", err, out)
 	}
 	useStore(t, filepath.Join(dir, "data", "store"), listed())
-	cmd := exec.Command(binary, "serve", "--config", config)
-	pid := start(t, cmd, "127.0.0.1:3128")
-	awaitReady(t)
+	var cmd *exec.Cmd
+	again := func() int {
+		if cmd != nil {
+			_ = cmd.Process.Kill() // it may have ended by itself
+			_ = cmd.Wait()
+		}
+		cmd = exec.Command(binary, "serve", "--config", config)
+		pid := start(t, cmd, "127.0.0.1:3128")
+		awaitReady(t)
+		return pid
+	}
 	return peer{
-		name: "ours", pid: pid, plain: "127.0.0.1:3128", inspect: "127.0.0.1:3128",
+		name: "ours", pid: again(), again: again, plain: "127.0.0.1:3128", inspect: "127.0.0.1:3128",
 		from: "127.0.1.1", inspected: "127.0.2.1", transparent: "127.0.1.2", transparentInspected: "127.0.2.2",
 	}, certificateIn(t, filepath.Join(dir, "data", "ca"))
 }
@@ -260,6 +271,7 @@ func redirects(t *testing.T, peers []peer, ports map[string]string) {
 			}
 		}
 	}
+	rules += fmt.Sprintf("ip saddr 127.2.0.0/16 ip daddr %s tcp dport 443 redirect to :3143\n", originAddr) // idle tunnels of ours
 	cmd := exec.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(rules + "}\n}\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -286,6 +298,49 @@ func (p peer) cpu() time.Duration {
 		}
 	}
 	return total
+}
+
+// settled is the memory once nothing more is done behind the doors after a start.
+func (p peer) settled(t *testing.T) int64 {
+	t.Helper()
+	const still = 30
+	last, same := int64(0), 0
+	for end := time.Now().Add(60 * time.Second); same < still; time.Sleep(100 * time.Millisecond) {
+		if now, cpu := p.resident(), p.cpu(); now>>20 == last>>20 && cpu == p.busy {
+			same++
+		} else {
+			last, p.busy, same = now, cpu, 0
+		}
+		if time.Now().After(end) {
+			t.Fatal("the box does not come to rest")
+		}
+	}
+	return last
+}
+
+// tunnels is how many tunnels of ours are open, by its own count.
+func (p peer) tunnels(t *testing.T) int {
+	t.Helper()
+	resp, err := http.Get("http://127.0.0.1:9300/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if number, ok := strings.CutPrefix(line, "schoolgate_proxy_tunnels "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(n)
+		}
+	}
+	t.Fatal("no count of tunnels among the metrics")
+	return 0
 }
 
 // resident is the memory of a process and its children, in bytes.
