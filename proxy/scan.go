@@ -112,6 +112,7 @@ func (b *pageBody) hold(most time.Duration) {
 		case p := <-b.ahead:
 			b.take(p)
 		case <-patience.C:
+			b.page.Settle() // what came is shown, so it is read
 			return
 		}
 	}

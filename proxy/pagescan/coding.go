@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/net/html/charset"
 	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 )
 
 // Readable are the content codings that a page can be read in. A request that may
@@ -76,7 +77,7 @@ func unpack(r io.Reader, coding string) (io.Reader, error) {
 		}
 		return zlib.NewReader(br)
 	case "br":
-		return brotli.NewReader(r), nil
+		return brotli.NewReader(&narrowed{r: r}), nil
 	}
 	d, err := zstd.NewReader( // which has no goroutine of its own where it may run only one
 		r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
@@ -84,6 +85,25 @@ func unpack(r io.Reader, coding string) (io.Reader, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// narrowed is a brotli stream that asks for a window of 4 MiB at most: the widest, of
+// 16, would be kept for each page from its first byte on. What lies farther back than
+// that is beyond maxLayer, so that all we read unpacks alike (RFC 7932 section 9.1).
+type narrowed struct {
+	r     io.Reader
+	begun bool
+}
+
+func (n *narrowed) Read(p []byte) (int, error) {
+	got, err := n.r.Read(p)
+	if got > 0 && !n.begun {
+		n.begun = true
+		if window := p[0] & 0xf; window == 0xf || window == 0xd { // 16 MiB, 8 MiB
+			p[0] = p[0]&^0xf | 0xb
+		}
+	}
+	return got, err
 }
 
 // layer bounds what is unpacked of one coding.
@@ -101,19 +121,46 @@ func (l *layer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inUTF8 reads a page in its charset, as a browser finds it: by a mark at the
-// beginning, the header, or what the page says of itself.
-func inUTF8(r io.Reader, contentType string) io.Reader {
-	br := bufio.NewReaderSize(r, sniffed)
-	head, err := br.Peek(sniffed)
-	if err != nil && len(head) == 0 {
-		return br
-	}
+// decoder makes UTF-8 of a page, part by part.
+type decoder struct {
+	from *encoding.Decoder // nil where it is UTF-8
+	rest []byte            // of a character that has not come whole
+	out  []byte
+}
+
+// newDecoder is for a page that begins so, as a browser finds its charset: by a mark
+// at the beginning, the header, or what the page says of itself.
+func newDecoder(head []byte, contentType string) *decoder {
 	e, name, _ := charset.DetermineEncoding(head, contentType)
 	if name == "utf-8" || e == encoding.Nop {
-		return br
+		return &decoder{}
 	}
-	return e.NewDecoder().Reader(br)
+	return &decoder{from: e.NewDecoder(), out: make([]byte, 16<<10)}
+}
+
+// feed decodes a part.
+func (d *decoder) feed(part []byte, take func([]byte)) { d.decode(part, false, take) }
+
+// end decodes what is left.
+func (d *decoder) end(take func([]byte)) { d.decode(nil, true, take) }
+
+func (d *decoder) decode(part []byte, last bool, take func([]byte)) {
+	if d.from == nil {
+		take(part)
+		return
+	}
+	if len(d.rest) > 0 {
+		part = append(d.rest, part...)
+	}
+	for {
+		to, from, err := d.from.Transform(d.out, part, last)
+		take(d.out[:to])
+		part = part[from:]
+		if err != transform.ErrShortDst || to+from == 0 {
+			break // all of it, or up to a character that goes on
+		}
+	}
+	d.rest = append(d.rest[:0:0], part...)
 }
 
 // sniffed is how much of a page a browser looks at for its charset.

@@ -35,6 +35,9 @@ type Page struct {
 	bomb      bool
 	err       error // why reading ended early
 
+	head    []byte   // the beginning, until its charset is known
+	decoder *decoder // from the page's charset; nil until it is known
+
 	words  words
 	lower  []byte
 	said   phrases.State // of the words
@@ -65,6 +68,15 @@ func (p *Page) Feed(wire []byte) {
 	}
 	p.wire = wire
 	p.resume()
+}
+
+// Settle reads what came though nobody knows when more will: a page shorter than what
+// a browser looks at for its charset is shown as it comes, too. Its last word may go on
+// and is not counted yet.
+func (p *Page) Settle() {
+	if !p.over && p.decoder == nil && len(p.head) > 0 { // the reader waits and touches nothing
+		p.settle()
+	}
 }
 
 // End reads what is left when no more parts come.
@@ -135,12 +147,11 @@ func (p *Page) run(yield func(struct{}) bool) {
 	p.tally(p.set.words, &p.said, []byte(" "))
 	p.words.spaced = true
 	counted := &layer{r: r, left: MaxPage}
-	r = inUTF8(counted, p.contentType)
 	var buf [8 << 10]byte
 	for {
-		n, err := r.Read(buf[:])
+		n, err := counted.Read(buf[:])
 		p.read = MaxPage - counted.left
-		p.take(buf[:n])
+		p.unfold(buf[:n], err != nil)
 		if len(p.codings) > 0 && p.read > ratioAt && p.read > maxRatio*p.fed {
 			err = errBomb
 			p.bomb = true
@@ -163,6 +174,27 @@ func (p *Page) ended(err error) {
 	default:
 		p.err = err
 	}
+}
+
+// unfold reads a part of the page in its charset, which is found first.
+func (p *Page) unfold(part []byte, last bool) {
+	if p.decoder == nil {
+		if p.head = append(p.head, part...); len(p.head) >= sniffed || last {
+			p.settle()
+		}
+	} else {
+		p.decoder.feed(part, p.take)
+	}
+	if last && p.decoder != nil {
+		p.decoder.end(p.take)
+	}
+}
+
+// settle finds the charset in what came so far, and reads that.
+func (p *Page) settle() {
+	p.decoder = newDecoder(p.head[:min(len(p.head), sniffed)], p.contentType)
+	p.decoder.feed(p.head, p.take)
+	p.head = nil
 }
 
 // take reads a part of the page, in UTF-8.

@@ -232,6 +232,96 @@ func TestPartsDoNotMatter(t *testing.T) {
 	}
 }
 
+// TestSettle: a page that its origin holds open is read as far as it came, however
+// short, and then on as if nothing had been.
+func TestSettle(t *testing.T) {
+	set := shippedSet(t)
+	text, err := os.ReadFile("testdata/pages/proxy_ultraviolet.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := set.Read(text, "text/html; charset=utf-8", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; cut < min(sniffed, len(text)); cut += 61 {
+		p, err := set.Open("text/html; charset=utf-8", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Feed(text[:cut])
+		p.Settle()
+		p.Feed(text[cut:])
+		p.End()
+		if diff := cmp.Diff(whole.Scores(), p.Scores()); diff != "" {
+			t.Errorf("settled at %d (-whole +settled):\n%s", cut, diff)
+		}
+		p.Close()
+	}
+	short := []byte(`<title>free</title><script src="/uv/uv.bundle.js"></script><p>` + strings.Repeat("x", 100))
+	for _, coding := range []string{"", "gzip"} {
+		p, err := set.Open("text/html", coding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		wire := short
+		if coding == "gzip" { // flushed, and not ended
+			var b bytes.Buffer
+			w := gzip.NewWriter(&b)
+			if _, err := w.Write(short); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			wire = b.Bytes()
+		}
+		p.Feed(wire)
+		if _, ok := p.About(youngest, everything); ok {
+			t.Errorf("%q: read before anybody said that no more comes: the test shows nothing", coding)
+		}
+		p.Settle()
+		if f, ok := p.About(youngest, everything); !ok || f.Theme != policy.VPNProxy {
+			t.Errorf("%q: a short page held open is about %v, %v, want a web proxy", coding, f, ok)
+		}
+	}
+}
+
+// TestNarrowed: a brotli stream that asks for a window of 16 MiB gets less and unpacks
+// alike, as far as it is read.
+func TestNarrowed(t *testing.T) {
+	text := make([]byte, 3<<20)
+	if _, err := rand.NewChaCha8([32]byte{9}).Read(text[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
+	copy(text[2<<20:], text[:1<<20]) // found again from far back
+	for _, window := range []int{16, 18, 22, 23, 24} {
+		var packed bytes.Buffer
+		w := brotli.NewWriterOptions(&packed, brotli.WriterOptions{Quality: 5, LGWin: window})
+		if _, err := w.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		first := packed.Bytes()[0]
+		if n := (&narrowed{r: bytes.NewReader(packed.Bytes())}); window > 22 {
+			var b [1]byte
+			if _, err := n.Read(b[:]); err != nil || b[0]&0xf != 0xb || first&0xf == 0xb {
+				t.Errorf("window %d: first byte %x became %x, %v", window, first, b[0], err)
+			}
+		}
+		r, err := unpack(bytes.NewReader(packed.Bytes()), "br")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("window %d: %d bytes, %v, want all %d as they were", window, len(got), err, len(text))
+		}
+	}
+}
+
 // TestBombs: T6. However far a reply unpacks, it takes little memory and time, and
 // is told for what it is.
 func TestBombs(t *testing.T) {
