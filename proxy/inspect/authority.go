@@ -86,6 +86,9 @@ func issue(dir string, number int, n New, from time.Time) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := asItsFolder(dir); err != nil {
+		return nil, err
+	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err
@@ -101,15 +104,15 @@ func issue(dir string, number int, n New, from time.Time) (*Authority, error) {
 
 const signsFrom = "Signs-From"
 
-// writeNew writes a file that must not be there, readable by us alone, and waits
-// for the disk.
+// writeNew writes a file that must not be there, readable by the owner of its folder
+// alone, and waits for the disk.
 func writeNew(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close(), asItsFolder(path))
 }
 
 func selfSign(key *ecdsa.PrivateKey, n New) (*x509.Certificate, error) {

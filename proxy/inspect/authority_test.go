@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -247,4 +248,35 @@ func BenchmarkLeaf(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What an administrator makes as root is the service's to read, and nobody else's.
+func TestOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can give files away")
+	}
+	const service = 65534
+	data := t.TempDir()
+	if err := os.Chown(data, service, service); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(data, "ca")
+	now := time.Now()
+	if _, err := Create(dir, New{Now: now}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rotate(dir, New{Now: now}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{
+		"": 0o700, "school-ca-1.key": 0o600, "school-ca-1.crt": 0o600, "school-ca-2.key": 0o600,
+	} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if of := info.Sys().(*syscall.Stat_t); of.Uid != service || of.Gid != service || info.Mode().Perm() != mode {
+			t.Errorf("%q is of %d:%d with mode %v, want the service's with %v", name, of.Uid, of.Gid, info.Mode().Perm(), mode)
+		}
+	}
 }
