@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"schoolgate/appliance"
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/policy"
@@ -28,9 +29,16 @@ type peopleCmd struct {
 // peopleFile is the file of the people of a box.
 func peopleFile(box configs.Box) string { return filepath.Join(box.Data, clients.PeopleFile) }
 
-// change reads the people, has one thing done to them and writes them again. A
-// running box takes the file up within a second.
-func (c *configFlag) change(s *session, do func(*configs.Config, clients.People) error) error {
+// doer is who does it, and why.
+type doer struct {
+	By     string `help:"Who does it (default: who is signed in here)." placeholder:"NAME" env:"SCHOOLGATE_BY"`
+	Reason string `help:"Why; kept with the act." placeholder:"TEXT" env:"SCHOOLGATE_REASON"`
+}
+
+// change reads the people, has one thing done to them, puts that on record and writes
+// them again. A running box takes the file up within a second. do says to whom it was
+// done and what, in words that hold no password.
+func (c *configFlag) change(s *session, act string, by doer, do func(*configs.Config, clients.People) (subject string, err error)) error {
 	cfg, err := c.load(s)
 	if err != nil {
 		return err
@@ -39,14 +47,26 @@ func (c *configFlag) change(s *session, do func(*configs.Config, clients.People)
 	if err != nil {
 		return err
 	}
-	if err := do(cfg, all); err != nil {
+	subject, err := do(cfg, all)
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(cfg.Box.Data, 0o700); err != nil {
 		return err
 	}
+	e := policy.StaffAct(time.Now(), (&reader{By: by.By}).by(), act, subject, by.Reason)
+	if err := appliance.RecordAct(s.ctx, cfg, &e); err != nil {
+		return fmt.Errorf("nothing was changed, since it cannot be put on record: %w", err)
+	}
 	return all.Write(peopleFile(cfg.Box))
 }
+
+// The acts on people, as the journal calls them.
+const (
+	actPersonAdded    = "people.add"
+	actPersonPassword = "people.passwd"
+	actPersonRemoved  = "people.remove"
+)
 
 // passwordFlag is how a password is given.
 type passwordFlag struct {
@@ -66,13 +86,17 @@ func (p *passwordFlag) password(s *session) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-func (p *passwordFlag) set(s *session, who *clients.Person) error {
-	password, err := p.password(s)
-	if err == nil {
+func (p *passwordFlag) set(s *session, who *clients.Person) (password string, err error) {
+	if password, err = p.password(s); err == nil {
 		err = who.SetPassword(password)
 	}
+	return password, err
+}
+
+// show shows a password that was made up, once it is in force.
+func (p *passwordFlag) show(s *session, name, password string, err error) error {
 	if err == nil && !p.Stdin {
-		_, err = fmt.Fprintf(s.stdout, "The password of %s is %s and is shown only now.\n", who.Name, password)
+		_, err = fmt.Fprintf(s.stdout, "The password of %s is %s and is shown only now.\n", name, password)
 	}
 	return err
 }
@@ -80,6 +104,7 @@ func (p *passwordFlag) set(s *session, who *clients.Person) error {
 type peopleAddCmd struct {
 	configFlag
 	passwordFlag
+	doer
 	Name  string `arg:"" help:"What the person types to sign in, e.g. j.smith."`
 	Group string `required:"" help:"The group of policy.yaml whose profile the person gets." placeholder:"GROUP"`
 	Until string `help:"The last day, e.g. 2027-07-31. Left out, there is no end." placeholder:"DATE"`
@@ -87,66 +112,70 @@ type peopleAddCmd struct {
 
 // Run adds a person.
 func (c *peopleAddCmd) Run(s *session) error {
-	return c.change(s, func(cfg *configs.Config, all clients.People) error {
+	var password string
+	err := c.change(s, actPersonAdded, c.doer, func(cfg *configs.Config, all clients.People) (string, error) {
 		if _, ok := all[c.Name]; ok {
-			return fmt.Errorf("%q may sign in already (schoolgate people passwd gives a new password)", c.Name)
+			return "", fmt.Errorf("%q may sign in already (schoolgate people passwd gives a new password)", c.Name)
 		}
 		if err := clients.CheckName(c.Name); err != nil {
-			return err
+			return "", err
 		}
 		if !slices.ContainsFunc(cfg.School.Spec.Groups, func(g policy.Group) bool { return g.Name == c.Group }) {
-			return fmt.Errorf("there is no group %q in the policy", c.Group)
+			return "", fmt.Errorf("there is no group %q in the policy", c.Group)
 		}
-		p := clients.Person{Name: c.Name, Group: c.Group}
+		p, subject := clients.Person{Name: c.Name, Group: c.Group}, c.Name+", group "+c.Group
 		if c.Until != "" {
 			last, err := time.ParseInLocation(time.DateOnly, c.Until, time.Local)
 			if err != nil {
-				return fmt.Errorf("bad last day %q: want one such as 2027-07-31", c.Until)
+				return "", fmt.Errorf("bad last day %q: want one such as 2027-07-31", c.Until)
 			}
-			p.Until = last.AddDate(0, 0, 1)
+			p.Until, subject = last.AddDate(0, 0, 1), subject+", until "+c.Until
 		}
-		if err := c.set(s, &p); err != nil {
-			return err
-		}
+		var err error
+		password, err = c.set(s, &p)
 		all[p.Name] = p
-		return nil
+		return subject, err
 	})
+	return c.show(s, c.Name, password, err)
 }
 
 type peoplePasswdCmd struct {
 	configFlag
 	passwordFlag
+	doer
 	Name string `arg:"" help:"Who gets a new password."`
 }
 
 // Run gives a new password.
 func (c *peoplePasswdCmd) Run(s *session) error {
-	return c.change(s, func(_ *configs.Config, all clients.People) error {
+	var password string
+	err := c.change(s, actPersonPassword, c.doer, func(_ *configs.Config, all clients.People) (string, error) {
 		p, ok := all[c.Name]
 		if !ok {
-			return fmt.Errorf("nobody signs in as %q", c.Name)
+			return "", fmt.Errorf("nobody signs in as %q", c.Name)
 		}
-		if err := c.set(s, &p); err != nil {
-			return err
-		}
+		var err error
+		password, err = c.set(s, &p)
 		all[p.Name] = p
-		return nil
+		return c.Name, err
 	})
+	return c.show(s, c.Name, password, err)
 }
 
 type peopleRemoveCmd struct {
 	configFlag
+	doer
 	Name string `arg:"" help:"Who signs in no more; what that person has open ends."`
 }
 
 // Run removes a person.
 func (c *peopleRemoveCmd) Run(s *session) error {
-	return c.change(s, func(_ *configs.Config, all clients.People) error {
+	return c.change(s, actPersonRemoved, c.doer, func(_ *configs.Config, all clients.People) (string, error) {
 		if _, ok := all[c.Name]; !ok {
-			return fmt.Errorf("nobody signs in as %q", c.Name)
+			return "", fmt.Errorf("nobody signs in as %q", c.Name)
 		}
 		delete(all, c.Name)
-		return nil
+		return c.Name, nil
 	})
 }
 
