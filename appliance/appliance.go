@@ -137,7 +137,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	}
 	doors.Go(func() error { return serveHTTP(ctx, a.control, a.controlHandler()) })
 	if a.dropped != nil {
-		doors.Go(func() error { return serveHTTP(ctx, a.dropped, http.HandlerFunc(a.recordDropped)) })
+		doors.Go(func() error { return serveHTTP(ctx, a.dropped, a.guardHandler()) })
 	}
 	err := doors.Wait()
 	stopBack()

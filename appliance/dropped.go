@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"schoolgate/clients"
 	"schoolgate/policy"
 )
 
@@ -58,6 +59,44 @@ func (l guardsOnly) Accept() (net.Conn, error) {
 		}
 		conn.Close()
 	}
+}
+
+// CutOff is which devices are in quarantine, for the firewall (R29): what a gateway
+// lets through besides the doors is closed to them as well.
+type CutOff struct {
+	All       bool         `json:"all,omitempty"` // nobody knows who, so everybody
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Hardware  []string     `json:"hardware,omitempty"`
+}
+
+// AskCutOff asks the daemon whose data directory is dir for the devices in quarantine.
+func AskCutOff(ctx context.Context, dir string) (CutOff, error) {
+	name, err := droppedSocket(dir)
+	if err != nil {
+		return CutOff{}, err
+	}
+	var c CutOff
+	return c, commandAt(ctx, name, "cutoff", nil, &c)
+}
+
+// guardHandler is what the firewall's guard may ask and tell.
+func (a *Appliance) guardHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /dropped", a.recordDropped)
+	mux.HandleFunc("POST /cutoff", func(w http.ResponseWriter, _ *http.Request) {
+		known, ok := a.engine.Current().Clients.(interface{ Known() clients.Quarantine })
+		if !ok {
+			http.Error(w, "clients are not known", http.StatusServiceUnavailable)
+			return
+		}
+		q := known.Known()
+		c := CutOff{All: q.All, Addresses: q.Addresses}
+		for _, h := range q.Hardware {
+			c.Hardware = append(c.Hardware, h.String())
+		}
+		a.answer(w, c)
+	})
+	return mux
 }
 
 // TellDropped has the daemon whose data directory is dir record what was dropped.

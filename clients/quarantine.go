@@ -1,8 +1,10 @@
 package clients
 
 import (
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"schoolgate/policy"
 )
@@ -66,4 +68,39 @@ func (c *Cut) shows(addr netip.Addr) bool {
 func (t *Table) Hardware(addr netip.Addr) (h net.HardwareAddr, ok bool) {
 	m, ok := (*t.neighbours.Load())[addr.Unmap().WithZone("")]
 	return m[:], ok
+}
+
+// Known is where the devices that are cut off can be known by a packet filter: all
+// clients, or their addresses and hardware addresses as far as they are known now.
+func (c *Cut) Known() Quarantine { return c.table.known(c) }
+
+// Known is [Cut.Known] of what the register itself cuts off.
+func (t *Table) Known() Quarantine { return t.known(&Cut{table: t}) }
+
+func (t *Table) known(c *Cut) Quarantine {
+	addresses, hardware := maps.Clone(c.addresses), maps.Clone(c.hardware)
+	if addresses == nil {
+		addresses, hardware = map[netip.Addr]bool{}, map[mac]bool{}
+	}
+	for a, who := range t.devices {
+		if who.Quarantined || c.devices[who.Device] {
+			addresses[a] = true
+		}
+	}
+	for h, who := range t.byMAC {
+		if who.Quarantined || who.Device != "" && c.devices[who.Device] {
+			hardware[h] = true
+		}
+	}
+	for a, h := range *t.neighbours.Load() {
+		if hardware[h] {
+			addresses[a] = true
+		}
+	}
+	q := Quarantine{All: c.all, Addresses: slices.SortedFunc(maps.Keys(addresses), netip.Addr.Compare)}
+	for h := range hardware {
+		q.Hardware = append(q.Hardware, net.HardwareAddr(h[:]))
+	}
+	slices.SortFunc(q.Hardware, func(a, b net.HardwareAddr) int { return slices.Compare(a, b) })
+	return q
 }

@@ -1,8 +1,10 @@
 package clients
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -36,7 +38,29 @@ func TestCutOff(t *testing.T) {
 			t.Errorf("%s: %+v became %+v", c.name, was, who)
 		}
 	}
+	// What a packet filter can know them by holds all of them, and none of the others.
+	known := cut.Known()
+	for _, a := range []string{"10.2.15.21", "fd00::21", "10.2.15.77", "10.2.15.20", "10.2.15.8"} {
+		if !slices.Contains(known.Addresses, at(a)) {
+			t.Errorf("Known has no %s: %+v", a, known)
+		}
+	}
+	for _, a := range []string{"10.2.15.78", "10.2.15.99"} {
+		if slices.Contains(known.Addresses, at(a)) {
+			t.Errorf("Known has %s, which is not cut off", a)
+		}
+	}
+	hardware := fmt.Sprint(known.Hardware) // of the register's, of the quarantine's
+	if hardware != "[02:00:5e:10:06:01 02:00:5e:10:64:01]" || known.All {
+		t.Errorf("Known = %+v", known)
+	}
+	if own := table.Known(); !slices.Contains(own.Addresses, at("10.2.15.8")) || slices.Contains(own.Addresses, at("10.2.15.77")) {
+		t.Errorf("the register's own: %+v", own)
+	}
 	all := table.CutOff(Quarantine{All: true})
+	if !all.Known().All {
+		t.Error("all are cut off, and Known does not say so")
+	}
 	if !all.Identify(at("192.0.2.1")).Quarantined {
 		t.Error("all are cut off, and one is not")
 	}

@@ -163,7 +163,7 @@ func nft(ctx context.Context, stdin string, args ...string) (string, error) {
 		return out.String(), nil
 	case errors.Is(err, os.ErrNotExist):
 		return "", errors.New("nft(8) is not here (install the package nftables)")
-	case strings.Contains(trouble.String(), "No such file or directory") && (args[0] == "-s" || args[len(args)-1] == triesTable):
+	case strings.Contains(trouble.String(), "No such file or directory") && (args[0] == "-s" || args[len(args)-1] == triesTable || args[len(args)-1] == cutOffTable):
 		return "", absentError{errors.New("there is no such table")}
 	}
 	return "", fmt.Errorf("nft %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(trouble.String()))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -125,10 +126,12 @@ func (c *firewallGuardCmd) Run(s *session) error {
 		return err
 	}
 	told := tellTries{data: cfg.Box.Data, last: map[firewall.Try]time.Time{}}
+	cut := cutting{data: cfg.Box.Data}
 	tick := time.NewTicker(c.Every)
 	defer tick.Stop()
 	for {
 		guard(s.ctx, rules, log)
+		cut.keep(s.ctx, rules, log)
 		c.tell(s.ctx, rules, &told, log)
 		select {
 		case <-tick.C:
@@ -176,6 +179,53 @@ func (c *firewallGuardCmd) tell(ctx context.Context, rules *firewall.Rules, told
 	for _, t := range list {
 		told.last[firewall.Try(t)] = now
 	}
+}
+
+// cutting keeps what the gateway lets through besides the doors closed to devices in
+// quarantine (R29).
+type cutting struct {
+	data string
+	last string // in force
+}
+
+// keep asks the daemon who is in quarantine and closes to them. While it does not
+// answer what it last said stays in force; before it ever did, nothing is passed on.
+func (c *cutting) keep(ctx context.Context, rules *firewall.Rules, log *slog.Logger) {
+	there, err := rules.HasCutOff(ctx)
+	if err == nil {
+		err = c.load(ctx, rules, there, log)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Error("quarantine not brought to the firewall", "err", err)
+	}
+}
+
+func (c *cutting) load(ctx context.Context, rules *firewall.Rules, there bool, log *slog.Logger) error {
+	said, err := appliance.AskCutOff(ctx, c.data)
+	if err != nil && there {
+		return nil
+	}
+	if err != nil {
+		log.Warn("nothing is passed on until the doors say which devices are in quarantine", "err", err)
+		said = appliance.CutOff{All: true}
+	}
+	text := fmt.Sprint(said)
+	if there && text == c.last {
+		return nil
+	}
+	cut := firewall.CutOff{All: said.All, Addresses: said.Addresses}
+	for _, h := range said.Hardware {
+		hw, err := net.ParseMAC(h)
+		if err != nil {
+			return fmt.Errorf("the doors' answer: %w", err)
+		}
+		cut.Hardware = append(cut.Hardware, hw)
+	}
+	if err := rules.CutOff(ctx, cut); err != nil {
+		return err
+	}
+	c.last = text
+	return nil
 }
 
 func guard(ctx context.Context, rules *firewall.Rules, log *slog.Logger) {

@@ -103,6 +103,7 @@ func TestNoWayRound(t *testing.T) {
 	t.Run("Y9, Y22 the proxy carries to nowhere else", func(t *testing.T) { each(t, all, proxyCarriesNowhereElse) })
 	t.Run("management", func(t *testing.T) { each(t, all, managementIsShut) })
 	t.Run("what the school allows", func(t *testing.T) { each(t, all, onlyWhatIsAllowed) })
+	t.Run("R29 and nothing in quarantine", func(t *testing.T) { l.quarantineClosesWhatIsAllowed(t) })
 	t.Run("networks apart", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, networksApart) })
 	if out, err := l.Gateway.Schoolgate("firewall", "check"); err != nil {
 		t.Errorf("firewall check after all that: %v\n%s", err, out)
@@ -422,6 +423,31 @@ func onlyWhatIsAllowed(t *testing.T, h *Host, v6 bool) {
 			t.Errorf("another port of it, %d = %s, want silence", port, got)
 		}
 	})
+}
+
+// quarantineClosesWhatIsAllowed: what the school lets through besides the doors is
+// closed to a device in quarantine, and open again once it is lifted.
+func (l *Lab) quarantineClosesWhatIsAllowed(t *testing.T) {
+	becomes := func(v6 bool, want string) {
+		t.Helper()
+		got := ""
+		for end := time.Now().Add(longTime); got != want && time.Now().Before(end); {
+			got = l.Staff.Probe("tcp", At(hostMail, v6, 993))
+		}
+		if got != want {
+			t.Errorf("IPv6 %t: the mail server = %s, want %s", v6, got, want)
+		}
+	}
+	for v6, addr := range map[bool]string{false: l.Staff.IPv4, true: l.Staff.IPv6} {
+		if out, err := l.Gateway.AsDoors("quarantine", "add", addr, "--by", "A DSL", "--reason", "the police asked"); err != nil {
+			t.Fatalf("quarantine add: %v\n%s", err, out)
+		}
+		becomes(v6, "silent")
+		if out, err := l.Gateway.AsDoors("quarantine", "lift", addr, "--by", "A DSL", "--second", "A Head", "--reason", "they are done"); err != nil {
+			t.Fatalf("quarantine lift: %v\n%s", err, out)
+		}
+		becomes(v6, "open")
+	}
 }
 
 func networksApart(t *testing.T, h *Host, v6 bool) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,13 +157,21 @@ func (g *Gateway) Open() {
 // Start starts the appliance and waits until it is ready.
 func (g *Gateway) Start() {
 	g.t.Helper()
-	g.process = g.command(context.Background(), "setpriv", append(unprivileged, g.binary, "serve", "--config", g.Config)...)
+	g.process = g.command(context.Background(), "setpriv", slices.Concat(unprivileged, endsWithUs, []string{g.binary, "serve", "--config", g.Config})...)
 	g.process.Stdout, g.process.Stderr = &g.log, &g.log
-	if err := g.process.Start(); err != nil {
+	ended, began := make(chan error, 1), make(chan error)
+	go func(process *exec.Cmd) {
+		runtime.LockOSThread() // the kernel means the thread that started it when it says parent
+		err := process.Start()
+		began <- err
+		if err == nil {
+			ended <- process.Wait()
+		}
+	}(g.process)
+	if err := <-began; err != nil {
 		g.t.Fatal(err)
 	}
-	g.ended = make(chan error, 1)
-	go func() { g.ended <- g.process.Wait() }()
+	g.ended = ended
 	if err := g.ready(); err != nil {
 		g.t.Fatalf("the appliance is not ready: %v\n%s", err, g.log.String())
 	}
@@ -174,6 +183,9 @@ var unprivileged = []string{
 	"--reuid=" + nobody, "--regid=" + nobody, "--clear-groups", "--no-new-privs",
 	"--bounding-set=-all,+net_bind_service", "--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service",
 }
+
+// endsWithUs has the kernel end the appliance when the test is killed: none is left.
+var endsWithUs = []string{"--pdeathsig", "KILL"}
 
 const nobody = "65534"
 
