@@ -26,6 +26,7 @@ type http1 struct {
 	doors   map[net.Listener]struct{}
 	closing bool
 	running sync.WaitGroup
+	waiting sync.WaitGroup // for running, beyond a Shutdown that had no more time
 }
 
 func (s *Server) newHTTP1(h http.Handler) *http1 {
@@ -85,7 +86,7 @@ func (h *http1) left(c *conn1) {
 func (h *http1) Shutdown(ctx context.Context) error {
 	h.stop(func(c *conn1) bool { return c.state.CompareAndSwap(waiting, over) })
 	ended := make(chan struct{})
-	go func() { h.running.Wait(); close(ended) }()
+	h.waiting.Go(func() { h.running.Wait(); close(ended) })
 	select {
 	case <-ended:
 		return nil
@@ -98,6 +99,7 @@ func (h *http1) Shutdown(ctx context.Context) error {
 func (h *http1) Close() error {
 	h.stop(func(c *conn1) bool { return !c.hijacked.Load() })
 	h.running.Wait()
+	h.waiting.Wait()
 	return nil
 }
 
