@@ -10,19 +10,29 @@ import "strings"
 // costs the sum of its choices and not their product.
 const maxPlain = 64
 
+// gap is what stands in a pack for whatever words there may be between two steps, and
+// maxGap how far apart those may be, in bytes.
+const (
+	gap    = "..."
+	maxGap = 36
+)
+
 // slot is a step of a chain. Those of a chain follow one another.
 type slot struct {
 	term     int32
+	apart    bool // there may be other words before it
 	begins   bool // no step before it must be there
 	ends     bool // no step behind it must be
 	last     bool
 	optional bool
+	first    bool // of its chain
+	simple   bool // the next step must follow
 }
 
 // reach is a chain found up to a slot.
 type reach struct {
 	origin, end int32
-	next        int32 // the reach noted before it for the same slot, -1 for none
+	next        int32 // the reach noted before it for the same slot, below scratch.base for none
 }
 
 // hit is a term in the text.
@@ -38,19 +48,53 @@ func (s *Set) follow(sc *scratch, f phrases.Found) {
 	for _, id := range e.slots {
 		sl := &s.slots[id]
 		origin := int32(-1)
-		if !sl.begins || id > 0 && s.slots[id-1].term == sl.term {
-			for at := sc.head[id-1]; at >= 0 && origin < 0; at = sc.reached[at].next {
-				if sc.reached[at].end-1 == start { // they share the space between
-					origin = sc.reached[at].origin
-				}
-			}
+		if !sl.first {
+			origin = sc.behind(id-1, start, sl.apart)
 		}
-		if origin < 0 && sl.begins {
+		if origin < 0 {
+			if !sl.begins {
+				continue
+			}
 			origin = start
 		}
-		if origin >= 0 {
+		if sl.simple {
+			sc.note(id, origin, f.End)
+		} else {
 			s.advance(sc, id, origin, f.End)
 		}
+	}
+}
+
+// behind is where a chain begins that is found up to a slot and to a place, or not
+// far before it if the next step may stand apart; -1 for none.
+func (sc *scratch) behind(id, start int32, apart bool) int32 {
+	for at := sc.head[id]; at >= sc.base; { // the nearest first
+		r := &sc.reached[at-sc.base]
+		between := start - r.end + 1 // they share the space between
+		if between == 0 || between > 0 && between <= maxGap && apart {
+			return r.origin
+		}
+		if between > maxGap {
+			break
+		}
+		at = r.next
+	}
+	return -1
+}
+
+// note notes that a chain is found up to a slot.
+func (sc *scratch) note(id, origin, end int32) {
+	sc.reached = append(sc.reached, reach{origin, end, sc.head[id]})
+	sc.head[id] = sc.base + int32(len(sc.reached)) - 1
+}
+
+// forget makes ready for another search: what head holds of this one lies below base.
+func (sc *scratch) forget() {
+	sc.base += int32(len(sc.reached))
+	sc.reached = sc.reached[:0]
+	if sc.base > 1<<30 {
+		clear(sc.head)
+		sc.base = 1
 	}
 }
 
@@ -61,11 +105,7 @@ func (s *Set) advance(sc *scratch, id, origin, end int32) {
 		sc.hits = append(sc.hits, hit{term: s.slots[id].term, start: origin, end: end})
 	}
 	for ; !s.slots[id].last; id++ {
-		if sc.head[id] < 0 {
-			sc.touched = append(sc.touched, id)
-		}
-		sc.reached = append(sc.reached, reach{origin, end, sc.head[id]})
-		sc.head[id] = int32(len(sc.reached) - 1)
+		sc.note(id, origin, end)
 		if !s.slots[id+1].optional {
 			return
 		}
@@ -73,14 +113,14 @@ func (s *Set) advance(sc *scratch, id, origin, end int32) {
 }
 
 // chain adds a term of several steps.
-func (c *compiler) chain(s said, steps [][]string, t Term) {
+func (c *compiler) chain(s said, steps [][]string, apart []bool, t Term) {
 	t.Text, t.variants = s.text, 1
 	term := int32(len(c.set.terms))
 	c.set.terms = append(c.set.terms, t)
 	first := len(c.set.slots)
-	for _, variants := range steps {
+	for i, variants := range steps {
 		id := int32(len(c.set.slots))
-		c.set.slots = append(c.set.slots, slot{term: term})
+		c.set.slots = append(c.set.slots, slot{term: term, apart: apart[i]})
 		c.set.terms[term].variants *= len(variants)
 		for _, text := range variants {
 			if text == "" {
@@ -92,7 +132,7 @@ func (c *compiler) chain(s said, steps [][]string, t Term) {
 		}
 	}
 	slots := c.set.slots[first:]
-	slots[len(slots)-1].last = true
+	slots[0].first, slots[len(slots)-1].last = true, true
 	for i := 0; i < len(slots); i++ {
 		slots[i].begins = true
 		if !slots[i].optional {
@@ -105,18 +145,31 @@ func (c *compiler) chain(s said, steps [][]string, t Term) {
 			break
 		}
 	}
+	for i := range slots[:len(slots)-1] {
+		slots[i].simple = !slots[i].ends && !slots[i+1].optional
+	}
 }
 
 // steps divides a phrase between words into as few steps as keep few variants each.
-func (c *compiler) steps(s said) [][]string {
-	var steps [][]string
-	for _, unit := range units(s.text) {
+// apart tells before which of them there may be other words.
+func (c *compiler) steps(s said) (steps [][]string, apart []bool) {
+	open := false
+	list := units(s.text)
+	for i, unit := range list {
+		if unit == gap {
+			if i == 0 || i == len(list)-1 || open {
+				c.problem(s.at, "%q: ... stands between two parts of a phrase", shown(s.text))
+				return nil, nil
+			}
+			open = true
+			continue
+		}
 		variants, err := expand(unit)
 		if err != nil {
 			c.problem(s.at, "%q: %v", shown(s.text), err)
-			return nil
+			return nil, nil
 		}
-		if n := len(steps); n > 0 && len(steps[n-1])*len(variants) <= maxPlain {
+		if n := len(steps); n > 0 && !open && len(steps[n-1])*len(variants) <= maxPlain {
 			joined := make([]string, 0, len(steps[n-1])*len(variants))
 			for _, a := range steps[n-1] {
 				for _, b := range variants {
@@ -126,9 +179,9 @@ func (c *compiler) steps(s said) [][]string {
 			steps[n-1] = joined
 			continue
 		}
-		steps = append(steps, variants)
+		steps, apart, open = append(steps, variants), append(apart, open), false
 	}
-	return steps
+	return steps, apart
 }
 
 // units cuts a phrase at the spaces outside its brackets.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,24 +22,30 @@ const (
 // compiler turns what a loader gathered into a set.
 type compiler struct {
 	*loader
-	set     *Set
-	sc      *scratch
-	entry   map[string]int32 // pattern -> entry
-	pattern []string
-	context map[string]int32
+	set       *Set
+	sc        *scratch
+	entry     map[string]int32 // pattern -> entry
+	pattern   []string
+	context   map[string]int32
+	english   map[string]bool // the words of English phrases
+	inEnglish bool            // what is entered now is of one
 }
 
 // compile makes the set; it is of use only if no problem has come up.
 func (l *loader) compile() *Set {
 	set := &Set{folder: folder{
 		words: map[string]string{}, pairs: map[string]string{}, stretched: map[string][]string{},
-		near: map[string][]string{}, silent: map[string]bool{},
+		near: map[string][]string{}, slips: map[string][]string{}, doubled: map[string][]string{}, silent: map[string]bool{},
 	}}
-	c := &compiler{l, set, &scratch{}, map[string]int32{}, nil, map[string]int32{}}
+	c := &compiler{l, set, &scratch{}, map[string]int32{}, nil, map[string]int32{}, map[string]bool{}, true}
 	c.spellings()
+	for pair := range set.folder.pairs {
+		set.folder.paired.add(hash([]byte(pair)))
+	}
 	c.contextLists()
 	c.exceptions()
 	for _, r := range l.rules {
+		c.inEnglish = r.language == "en"
 		c.terms(r)
 	}
 	c.vocabulary()
@@ -96,6 +103,10 @@ func (c *compiler) spellings() {
 
 // phrase is every variant of a phrase as it is matched.
 func (c *compiler) phrase(s said) []string {
+	if strings.Contains(s.text, gap) {
+		c.problem(s.at, "%q: ... stands between two parts of a phrase that is said, alone and outside brackets", shown(s.text))
+		return nil
+	}
 	variants, err := expand(s.text)
 	if err != nil {
 		c.problem(s.at, "%q: %v", shown(s.text), err)
@@ -112,6 +123,11 @@ func (c *compiler) entryOf(text string) *entry {
 		id = int32(len(c.set.entries))
 		c.entry[pattern] = id
 		c.pattern = append(c.pattern, pattern)
+		if c.inEnglish {
+			for w := range strings.FieldsSeq(text) {
+				c.english[w] = true
+			}
+		}
 		c.set.entries = append(c.set.entries, entry{length: int32(len(pattern))})
 	}
 	return &c.set.entries[id]
@@ -182,7 +198,7 @@ func (c *compiler) terms(r *ruleSource) {
 			return
 		}
 		t := Term{Theme: r.theme, Severity: r.severity, Bands: r.bands, Language: r.language, Pos: s.at, variants: 1, rule: shared}
-		steps := c.steps(s)
+		steps, apart := c.steps(s)
 		if len(steps) > 1 {
 			for i := range steps {
 				steps[i] = c.folded(s, steps[i], true)
@@ -191,7 +207,7 @@ func (c *compiler) terms(r *ruleSource) {
 				c.problem(s.at, "%q: a phrase of which every part may be left out", shown(s.text))
 				continue
 			}
-			c.chain(s, steps, t)
+			c.chain(s, steps, apart, t)
 			continue
 		}
 		for _, text := range c.phrase(s) {
@@ -217,7 +233,7 @@ func (c *compiler) vocabulary() {
 			}
 		}
 	}
-	for _, s := range c.real {
+	for _, s := range slices.Concat(c.real, c.silent) {
 		if _, ok := f.words[s.text]; !ok {
 			f.words[s.text] = s.text
 		}
@@ -239,6 +255,10 @@ func (c *compiler) vocabulary() {
 		slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	}
 	c.neighbours()
+	c.slips()
+	for pair := range f.pairs {
+		f.paired.add(hash([]byte(pair)))
+	}
 }
 
 // glue writes a phrase as one word, where it is long enough to be told from others.
@@ -265,13 +285,52 @@ func (c *compiler) neighbours() {
 		for i := range s.text {
 			key := s.text[:i] + s.text[i+1:]
 			f.near[key] = append(f.near[key], s.text)
+			f.slipped.add(hash([]byte(key)))
 		}
+		f.slipped.add(hash([]byte(s.text)))
 		for i := 2; i <= len(s.text)-2; i++ {
 			if pair := s.text[:i] + " " + s.text[i:]; f.pairs[pair] == "" {
 				f.pairs[pair] = s.text
 			}
 		}
 	}
+}
+
+// slips enters the other English words of the packs that a slip may be seen through
+// to: long enough, and no grave term by themselves, so that it takes a phrase to speak.
+func (c *compiler) slips() {
+	f := &c.set.folder
+	for _, s := range c.same { // another spelling may have a slip in it too
+		if w := s.also.text; c.english[s.word.text] && f.words[w] == s.word.text && len(w) > minSlip {
+			c.english[w] = true
+		}
+	}
+	for _, w := range slices.Sorted(maps.Keys(c.english)) {
+		if as := f.words[w]; len(w) < minSlip || len(w) > maxWritten || as == "" || len(f.near[w]) > 0 || c.graveAlone(as) || strings.ContainsAny(w, "0123456789") {
+			continue
+		}
+		f.slips[w] = append(f.slips[w], w)
+		f.slipped.add(hash([]byte(w)))
+		for i := 1; i < len(w); i++ { // the first letter is right
+			key := w[:i] + w[i+1:]
+			f.slips[key] = append(f.slips[key], w)
+			f.slipped.add(hash([]byte(key)))
+		}
+		if len(w) >= minNear {
+			once := appendOnce(nil, w)
+			f.doubled[string(once)] = append(f.doubled[string(once)], w)
+			f.slipped.add(hash(once))
+		}
+	}
+}
+
+// graveAlone reports whether a word is a term of severity 4 or 5 with no context that
+// must be there.
+func (c *compiler) graveAlone(w string) bool {
+	id, ok := c.entry[" "+w+" "]
+	return ok && slices.ContainsFunc(c.set.entries[id].terms, func(t int32) bool {
+		return c.set.terms[t].Severity >= 4 && len(c.set.terms[t].rule.with) == 0
+	})
 }
 
 var errBrackets = errors.New("the brackets do not close")

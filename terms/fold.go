@@ -12,13 +12,19 @@ type folder struct {
 	// read as. What a word is read as is read as itself.
 	words map[string]string
 	// pairs is two words that are read as one ("my self").
-	pairs map[string]string
+	pairs  map[string]string
+	paired filter // the keys of pairs
 	// stretched is the words by what is left when no letter is repeated, the longest
 	// first: "kil" -> "kill".
 	stretched map[string][]string
 	// near is the long words no real word is mistaken for, by themselves and with any
 	// one letter left out.
 	near map[string][]string
+	// slips is like near for the other English words, which only ever stand in a phrase.
+	slips   map[string][]string
+	slipped filter // the keys of near and slips
+	// doubled is the words of slips by what is left when no letter is repeated.
+	doubled map[string][]string
 	// silent are the words that are left out of the matching: "the", "really".
 	silent map[string]bool
 }
@@ -29,6 +35,7 @@ const (
 	minSpaced  = 3  // letters in a row that stand alone
 	minLeet    = 3  // "3d" is no word
 	minNear    = 6  // letters of a word with a slip in it
+	minSlip    = 5  // letters of one that stands in a phrase
 	minGlued   = 8  // letters of several words written as one
 	maxWritten = 40 // letters of any
 )
@@ -63,6 +70,9 @@ func (f *folder) push(sc *scratch, dst, word []byte) []byte {
 	for n := len(sc.starts); n >= 2; n = len(sc.starts) {
 		from := sc.starts[n-2]
 		if len(dst)-from > maxWritten {
+			break
+		}
+		if !f.paired.has(hash(dst[from:])) {
 			break
 		}
 		one, ok := f.pairs[string(dst[from:])]
@@ -249,7 +259,7 @@ func (f *folder) repair(sc *scratch, dst, token []byte) []byte {
 	if word, ok := f.plural(sc, token); ok {
 		return append(dst, word...)
 	}
-	if word, ok := f.slipped(sc, token); ok {
+	if word, ok := f.slip(token); ok {
 		return append(dst, word...)
 	}
 	return f.unglue(sc, dst, token)
@@ -320,20 +330,34 @@ func within(word string, token []byte) bool {
 	return w == len(word)
 }
 
-// slipped reads a token one slip away from a word of near as that word: a letter
-// too few, too many, wrong, or two swapped. The first letter must be right.
-func (f *folder) slipped(sc *scratch, token []byte) (string, bool) {
-	if len(token) < minNear-1 || len(token) > maxWritten {
+// slip reads a token one slip away from a watched word as that word: a letter too
+// few, too many, wrong, or two swapped. The first letter must be right, and in a long
+// word a letter doubled or not is no slip at all. An English word is no slip.
+func (f *folder) slip(token []byte) (string, bool) {
+	if len(token) < minSlip || len(token) > maxWritten {
 		return "", false
 	}
-	if word, ok := oneSlip(f.near[string(token)], token); ok {
-		return word, true
+	var keys [maxWritten + 1]uint32
+	without(&keys, token)
+	var trial [maxWritten]byte
+	for gap := len(token); gap > 0; gap-- { // the whole token first
+		if !f.slipped.has(keys[gap]) {
+			continue
+		}
+		key := append(append(trial[:0], token[:gap]...), token[min(gap+1, len(token)):]...)
+		word, ok := oneSlip(f.near[string(key)], token)
+		if !ok {
+			word, ok = oneSlip(f.slips[string(key)], token)
+		}
+		if ok {
+			return f.words[word], !english(token)
+		}
 	}
-	sc.trial = append(sc.trial[:0], token[0])
-	for gap := 1; gap < len(token); gap++ {
-		sc.trial = append(append(sc.trial[:1], token[1:gap]...), token[gap+1:]...)
-		if word, ok := oneSlip(f.near[string(sc.trial)], token); ok {
-			return word, true
+	if len(token) >= minNear && f.slipped.has(hash(appendOnce(trial[:0], token))) {
+		for _, word := range f.doubled[string(appendOnce(trial[:0], token))] {
+			if !english(token) {
+				return f.words[word], true
+			}
 		}
 	}
 	return "", false

@@ -10,7 +10,7 @@ import (
 // folded words alone.
 func FuzzFold(f *testing.F) {
 	set := watch(f)
-	for _, seed := range []string{"how to k i l l myself", "p0rn $ex p*rn", "iwanttodie", "u r ugly", "sui cide", "роrn", "a b u i am", "كيف أصنع قنبلة", "kiiill \xff"} {
+	for _, seed := range []string{"how to k i l l myself", "p0rn $ex p*rn", "iwanttodie", "u r ugly", "sui cide", "роrn", "a b u i am", "كيف أصنع قنبلة", "kiiill \xff", "\xf2ʱ"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, words string) {

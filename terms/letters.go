@@ -1,6 +1,7 @@
 package terms
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,7 +38,8 @@ var asciiAs = func() (as [128]byte) {
 func (sc *scratch) clean(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			sc.wide = norm.NFKD.AppendString(sc.wide[:0], s)
+			// What is no UTF-8 would keep the letters behind it from being taken apart.
+			sc.wide = norm.NFKD.AppendString(sc.wide[:0], strings.ToValidUTF8(s, " "))
 			return appendWide(dst, sc.wide)
 		}
 	}

@@ -16,7 +16,18 @@ func Query(rawURL string) (engine, words string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	return QueryOf(u.Host, u.Path)
+	if engine, words, ok = QueryOf(u.Host, u.Path); ok {
+		return engine, words, true
+	}
+	// Behind # words reach no server and so no door; a person who checks an address
+	// that was copied from a browser has them there (#q=, Swiggle's #gsc.q=).
+	e := engineOf(u.Host)
+	_, behind, _ := strings.Cut(rawURL, "#")
+	if e == nil || e.params == "" || behind == "" {
+		return "", "", false
+	}
+	words = e.inQuery(strings.ReplaceAll(strings.TrimLeft(behind, "!/?"), "gsc.q=", "q="))
+	return e.name, words, words != ""
 }
 
 // QueryOf is Query for an address that has been read: path is with its query.
@@ -38,6 +49,7 @@ func QueryOf(h policy.Host, path string) (engine, words string, ok bool) {
 // cutQuery parts the path of an address, without a slash at the end, from its query.
 func cutQuery(path string) (where, query string) {
 	where, query, _ = strings.Cut(path, "?")
+	where, _, _ = strings.Cut(where, ";") // Yahoo's "/search;_ylt=…"
 	if trimmed := strings.TrimRight(where, "/"); trimmed != "" {
 		where = trimmed
 	}

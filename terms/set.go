@@ -86,19 +86,16 @@ type scratch struct {
 	hits   []hit
 	heard  []uint64 // the contexts in the search, a bit each
 
-	head    []int32 // by slot: the newest of reached, -1 for none
+	head    []int32 // by slot: base and the index of the newest of reached, less than base for none
+	base    int32
 	reached []reach
-	touched []int32 // the slots whose head is not -1
 }
 
 func (s *Set) scratch() *scratch {
 	if sc, ok := s.pool.Get().(*scratch); ok {
 		return sc
 	}
-	sc := &scratch{heard: make([]uint64, (len(s.contexts)+63)/64), head: make([]int32, len(s.slots))}
-	for i := range sc.head {
-		sc.head[i] = -1
-	}
+	sc := &scratch{heard: make([]uint64, (len(s.contexts)+63)/64), head: make([]int32, len(s.slots)), base: 1}
 	return sc
 }
 
@@ -177,7 +174,7 @@ func (s *Set) listen(sc *scratch, words string) {
 	sc.text = s.folder.audible(sc.text[:0], sc.folded)
 	sc.found = s.automaton.Scan(sc.found[:0], sc.text)
 	clear(sc.heard)
-	sc.hits, sc.reached = sc.hits[:0], sc.reached[:0]
+	sc.hits = sc.hits[:0]
 	for _, f := range sc.found {
 		e := &s.entries[f.Pattern]
 		for _, id := range e.contexts {
@@ -188,10 +185,7 @@ func (s *Set) listen(sc *scratch, words string) {
 		}
 		s.follow(sc, f)
 	}
-	for _, id := range sc.touched {
-		sc.head[id] = -1
-	}
-	sc.touched = sc.touched[:0]
+	sc.forget()
 }
 
 // weigh finds how grave a hit is: as its term says, or as the longest exception

@@ -27,6 +27,9 @@ func TestFold(t *testing.T) {
 		{"dots", "k.i.l.l", "kill"},
 		{"spaced over words", "k i l l m y s e l f", "kill myself"},
 		{"held letters", "kiiiill", "kill"},
+		{"a slip in a word of a phrase", "how to strangel somone", "how to strangle someone"},
+		{"a letter doubled that is not", "how to embarass someone", "how to embarrass someone"},
+		{"an English word is no slip", "how to strange a house", "how to strange a house"},
 		{"held letters keep a double", "boooooobs", "boobs"},
 		{"hyphen", "self-harm", "self harm"},
 		{"one word", "selfharm", "self harm"},
@@ -59,6 +62,9 @@ func TestMatch(t *testing.T) {
 		promise, words string
 		want           Theme
 	}{
+		{"words between", "the bigger kids at school always take my lunch", Bullying},
+		{"words between, but too many", "kids like this book and then one day in the long summer holidays i take my lunch", NoTheme},
+		{"another language's word is an English one", "bike pedal hazard symbols viol botswana pula", NoTheme},
 		{"a process is no person", "how to kill a process in linux", NoTheme},
 		{"a person is", "how to kill a person", Violence},
 		{"the gravest speaks", "porn suicide how to kill myself", Suicide},
@@ -83,6 +89,47 @@ func TestMatch(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s: MatchAny(%q) = %q, want %q", test.promise, test.words, got, test.want)
+		}
+	}
+}
+
+// TestLanguages: every pack of another language says something of every theme, and
+// hears the forms and spellings that people write.
+func TestLanguages(t *testing.T) {
+	set := watch(t)
+	phrases := map[string]map[Theme]int{}
+	for _, term := range set.Terms() {
+		if phrases[term.Language] == nil {
+			phrases[term.Language] = map[Theme]int{}
+		}
+		phrases[term.Language][term.Theme] += term.variants
+	}
+	for _, language := range []string{"pl", "ur", "ar", "pa", "ro"} {
+		all := 0
+		for _, theme := range Themes() {
+			all += phrases[language][theme]
+			if phrases[language][theme] < 4 {
+				t.Errorf("%s: %d phrases of %s, want 4 and more", language, phrases[language][theme], theme)
+			}
+		}
+		if all < 200 {
+			t.Errorf("%s: %d phrases, want 200 and more", language, all)
+		}
+	}
+	for words, want := range map[string]Theme{
+		"chcialabym umrzec": Suicide, "Tata mnie bije pasem": Violence, "dlaczego nikt mnie nie lubi": Bullying, "jak uciec z domu w nocy": RunningAway, "telefon zaufania dla dzieci": HelpSeeking,
+		"cum sa ma sinucid": Suicide, "tata o bate pe mama": Violence, "colegii rad de mine": Bullying, "vreau să fug de acasă": RunningAway, "cu cine pot vorbi": HelpSeeking,
+		"mujhe marna hai": Suicide, "abbu mujhe marte hain": Violence, "mera koi dost nahi": Bullying, "گھر سے بھاگنا چاہتا ہوں": RunningAway, "mujhe madad chahiye": HelpSeeking,
+		"عايز اموت": Suicide, "بابا بيضربني": Violence, "لا أحد يحبني": Bullying, "كيف أهرب من البيت": RunningAway, "biddi amoot": Suicide,
+		"main marna chaundi aa": Suicide, "ਡੈਡੀ ਮੈਨੂੰ ਮਾਰਦੇ ਹਨ": Violence, "mainu koi pasand ni karda": Bullying, "ਘਰੋਂ ਭੱਜਣਾ": RunningAway, "mainu madad chahidi hai": HelpSeeking,
+		"kocham moja mame": NoTheme, "jak zrobic ciasto": NoTheme, "cum sa fac un desen": NoTheme, "mujhe chai chahiye": NoTheme, "كيف أرسم قطة": NoTheme, "ਮੈਂ ਸਕੂਲ ਜਾਂਦਾ ਹਾਂ": NoTheme,
+	} {
+		got := NoTheme
+		if hit, ok := set.MatchAny(words); ok {
+			got = hit.Theme
+		}
+		if got != want {
+			t.Errorf("MatchAny(%q) = %q, want %q", words, got, want)
 		}
 	}
 }
@@ -114,6 +161,12 @@ func TestQuery(t *testing.T) {
 		{"in the path", "https://unsplash.com/s/photos/blue-cat", "Unsplash", "blue cat"},
 		{"in the path behind a language", "https://pixabay.com/en/images/search/blue%20cat/", "Pixabay", "blue cat"},
 		{"Giphy", "https://giphy.com/search/blue-cat", "Giphy", "blue cat"},
+		{"behind #", "https://www.google.co.uk/#q=a+b", "Google", "a b"},
+		{"Swiggle's own", "https://swiggle.org.uk/#gsc.tab=0&gsc.q=a%20b", "Swiggle", "a b"},
+		{"another fragment", "https://www.google.co.uk/search#top", "", ""},
+		{"Yahoo's path parameter", "https://uk.images.search.yahoo.com/search/images;_ylt=Aw?p=a", "Yahoo", "a"},
+		{"a tag", "https://www.tiktok.com/tag/a", "TikTok", "a"},
+		{"asked of a machine", "https://copilot.microsoft.com/?q=a", "Copilot", "a"},
 		{"Swiggle", "https://swiggle.org.uk/?q=a", "Swiggle", "a"},
 		{"escaped twice", "https://www.bing.com/search?q=a%2520b", "Bing", "a b"},
 		{"Latin-1", "https://www.bing.com/search?q=caf%E9", "Bing", "café"},
@@ -135,6 +188,8 @@ func TestLoadProblems(t *testing.T) {
 		{"band", "language: en\ntheme: hate\nterms: [{severity: 1, bands: [ks9], say: [x]}]", `p.yaml:3:31: bands: unknown age band "ks9"`},
 		{"context", "language: en\ntheme: hate\nterms: [{severity: 1, unless: [<lesson>], say: [x]}]", `p.yaml:3:32: unknown context <lesson>`},
 		{"brackets", "language: en\ntheme: hate\nterms: [{severity: 1, say: ['a (b']}]", `p.yaml:3:29: "a (b": the brackets do not close`},
+		{"words between at the end", "language: en\ntheme: hate\nterms: [{severity: 1, say: [a b ...]}]", `p.yaml:3:29: "a b ...": ... stands between two parts`},
+		{"words between in an exception", "language: en\ntheme: hate\nnever: [a ... b]\nterms: [{severity: 1, say: [x y]}]", `p.yaml:3:9: "a ... b": ... stands between two parts of a phrase that is said`},
 		{"nothing left", "language: en\ntheme: hate\nterms: [{severity: 1, say: ['?!']}]", `p.yaml:3:29: "?!": "?!" comes to 0 bytes`},
 		{"alias", "language: &a en\ntheme: *a", `p.yaml:1:11: anchor &a`},
 		{"YAML", "language: en\n terms: [", `p.yaml:2: not a pack`},
