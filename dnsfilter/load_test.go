@@ -220,10 +220,11 @@ func TestNames(t *testing.T) {
 		table.read([]byte("\x04" + fmt.Sprintf("x%03d", i) + "\x00"))
 	}
 	busy := []byte("\x03www\x07example\x00")
+	table = newNames(groupNames, func(policy.Host) bool { return false }) // one group, whatever the hashes
 	table.read(busy)
 	kept := table.read(busy)
-	for i := range 3 { // strangers go first
-		table.read([]byte(fmt.Sprintf("\x01%d\x00", i)))
+	for i := range 3 * groupNames { // strangers go first
+		table.read([]byte(fmt.Sprintf("\x02%02d\x00", i)))
 		if table.read(busy) != kept {
 			t.Fatal("a name in use was forgotten for one nobody asked for again")
 		}
