@@ -35,8 +35,9 @@ var mayImport = map[string][]string{
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
 
-	"dnsfilter":          {"policy", "dnsfilter/upstream", "internal/siphash"},
-	"dnsfilter/upstream": {"policy"},
+	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
+	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
+	"dnsfilter/dnssec":   nil, // knows of the DNS and of nothing else
 	"proxy":              {"policy", "proxy/sniff", "proxy/inspect", "proxy/pagescan", "internal/inside"},
 	"proxy/sniff":        {"policy"},
 	"proxy/inspect":      {"policy"},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
 		"containment", "incidents",
-		"dnsfilter", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
+		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
 	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
