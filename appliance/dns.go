@@ -9,8 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"schoolgate/configs"
 	"schoolgate/dnsfilter"
+	"schoolgate/dnsfilter/dnssec"
 )
 
 func (a *Appliance) openDNS(context.Context) (err error) {
@@ -23,10 +26,18 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 		Listen: texts(c.Listen), ListenTLS: texts(c.DoTListen), ListenHTTPS: texts(c.DoHListen),
 		Decider: a.nameDecider(), Sink: a.sink,
 		Upstreams: c.Upstreams, Ordered: c.Order == configs.Written, Zones: c.Zones,
-		PrivateZones: c.PrivateZones, PrivateNets: a.box().Proxy.AllowDestinations, TrustAD: c.TrustAD,
+		PrivateZones: c.PrivateZones, PrivateNets: a.box().Proxy.AllowDestinations, TrustAD: c.TrustAD, Unvalidated: c.Unvalidated,
 		Clients: c.Networks, Blocking: blocking, Sinkhole: c.Addresses, EDEText: c.EDEText,
 		Rate: c.Rate, Burst: c.Burst, CacheBytes: int(c.CacheBytes),
 		Log: a.log, Metrics: a.registry,
+	}
+	if config.DNSSEC, ok = dnsfilter.ParseDNSSEC(string(c.DNSSEC)); !ok {
+		return fmt.Errorf("dns: nobody called %q checks signatures", c.DNSSEC)
+	}
+	if c.TrustAnchors != "" && config.DNSSEC == dnsfilter.DNSSECValidate {
+		if config.Anchors, err = readAnchors(c.TrustAnchors); err != nil {
+			return fmt.Errorf("dns: trust anchors: %w", err)
+		}
 	}
 	if c.Rate == 0 {
 		config.Rate = -1 // to the door, zero is its default
@@ -43,6 +54,23 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 	}
 	a.onClose(func() error { a.dns.Close(); return nil })
 	return nil
+}
+
+func readAnchors(name string) ([]*dns.DS, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() // read only: nothing can be lost
+	return dnssec.ReadAnchors(file, name)
+}
+
+// dnssecCheck says whether names can be validated, where this box is to.
+func (a *Appliance) dnssecCheck() []Check {
+	if a.box().DNS.DNSSEC != configs.Validate {
+		return nil
+	}
+	return []Check{{Name: "dnssec", Say: "answers are validated by this box", Err: a.dns.DNSSECTrouble()}}
 }
 
 // keyPair is a certificate and its key in files. When they are renewed, the new

@@ -16,11 +16,12 @@ func defaultBox() Box {
 		Policy: "policy.yaml",
 		Data:   "var",
 		DNS: DNS{
-			Listen:     addrPorts("127.0.0.1:5300"),
-			Networks:   localNetworks(),
-			Answer:     Sinkhole,
-			Addresses:  []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
-			Order:      Fastest,
+			Listen:    addrPorts("127.0.0.1:5300"),
+			Networks:  localNetworks(),
+			Answer:    Sinkhole,
+			Addresses: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+			Order:     Fastest,
+			DNSSEC:    ByUpstream, Unvalidated: timeServers,
 			Rate:       1000,
 			Burst:      5000,
 			CacheBytes: 32 << 20,
@@ -191,6 +192,7 @@ func (b *Box) complete(f folder) {
 		b.Lists.Feeds = f.place(b.Lists.Feeds)
 	}
 	b.DNS.Certificate, b.DNS.Key = f.place(b.DNS.Certificate), f.place(b.DNS.Key)
+	b.DNS.TrustAnchors = f.place(b.DNS.TrustAnchors)
 	b.Proxy.Certificate, b.Proxy.Key = f.place(b.Proxy.Certificate), f.place(b.Proxy.Key)
 	for i, name := range b.Gateway.DoHAddresses {
 		b.Gateway.DoHAddresses[i] = f.place(name)

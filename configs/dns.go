@@ -28,7 +28,11 @@ type DNS struct {
 	Order        UpstreamOrder       // whom of them to ask first
 	Zones        map[string][]string // upstreams of zones of the school's own
 	PrivateZones []string            // names below may have private addresses
-	TrustAD      bool                // the upstreams validate DNSSEC, and the way to them is safe
+
+	DNSSEC       Signatures // who checks signatures
+	TrustAD      bool       // the upstreams do, and the way to them is safe
+	TrustAnchors string     // a file of what validation trusts; "" for the keys of the root as they are known
+	Unvalidated  []string   // zones that validation leaves out
 
 	Networks   []netip.Prefix // who may ask
 	Answer     BlockAnswer
@@ -50,6 +54,20 @@ const (
 	NXDOMAIN BlockAnswer = "nxdomain" // no such name
 	Refused  BlockAnswer = "refused"  // we do not say
 )
+
+// Signatures is who checks the signatures of DNSSEC.
+type Signatures string
+
+// The choices.
+const (
+	ByUpstream Signatures = "upstream" // the resolvers that are asked, if they do
+	Validate   Signatures = "validate" // this box
+	Unchecked  Signatures = "off"      // nobody, and none are asked for
+)
+
+// timeServers are names that a box whose clock is wrong needs to set it by. What they
+// serve is not signed either.
+var timeServers = []string{"pool.ntp.org", "ntp.ubuntu.com", "time.cloudflare.com", "time.google.com", "time.android.com", "time.apple.com", "time.windows.com"}
 
 // UpstreamOrder is whom of several upstreams to ask first.
 type UpstreamOrder string
@@ -74,7 +92,10 @@ func (l *loader) readDNS(v value, dns *DNS) {
 		"order":         one(&dns.Order, choice("order", Fastest, Written)),
 		"zones":         func(v value) { readZones(v, dns) },
 		"private_zones": many(&dns.PrivateZones, zoneName),
+		"dnssec":        one(&dns.DNSSEC, choice("choice", ByUpstream, Validate, Unchecked)),
 		"trust_ad":      one(&dns.TrustAD, yesNo),
+		"trust_anchors": one(&dns.TrustAnchors, fileName),
+		"unvalidated":   many(&dns.Unvalidated, zoneName),
 		"networks":      many(&dns.Networks, network),
 		"block": func(v value) {
 			v.fields(map[string]func(value){
@@ -237,6 +258,12 @@ func (l *loader) checkDNS(v value, dns *DNS) {
 		if p.Bits() == 0 {
 			l.warn(v.pos(), "dns.networks: %s is the whole internet: anyone who reaches this box may use it", p)
 		}
+	}
+	if dns.TrustAD && dns.DNSSEC != ByUpstream {
+		v.problem("dns: trust_ad believes the resolvers, and dnssec: %s does not ask them (take one of the two out)", dns.DNSSEC)
+	}
+	if dns.TrustAnchors != "" && dns.DNSSEC != Validate {
+		l.warn(v.pos(), "dns.trust_anchors: nothing is held against them (write dnssec: validate)")
 	}
 	if (dns.Certificate == "") != (dns.Key == "") {
 		v.problem("dns: certificate and key belong together: write both or neither")

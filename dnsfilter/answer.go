@@ -37,7 +37,7 @@ func (s *Server) compose(j *job) {
 		s.composeSafe(j)
 	case formFailed:
 		m.rcode = dns.RcodeServerFailure
-		m.explain(dns.ExtendedErrorCodeNoReachableAuthority, "")
+		m.explain(j.failure, "")
 	}
 	j.buf = m.finish(q, j.limit())
 }
@@ -140,6 +140,9 @@ func (s *Server) composeAnswer(j *job) {
 	m.b = j.answer.AppendBody(m.b, s.answerTTL)
 	an, ns := j.answer.Counts()
 	m.an, m.ns = uint16(an), uint16(ns)
+	if code := j.answer.Code(); code != 0 {
+		m.explain(code, "")
+	}
 	if j.answer.Stale() {
 		code := dns.ExtendedErrorCodeStaleAnswer
 		if m.rcode == dns.RcodeNameError {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"schoolgate/dnsfilter/upstream"
@@ -42,6 +43,29 @@ func ParseBlocking(s string) (Blocking, bool) {
 	return Sinkhole, false
 }
 
+// DNSSEC is who checks the signatures of answers.
+type DNSSEC uint8
+
+// The choices.
+const (
+	DNSSECUpstream DNSSEC = iota // the upstreams, and they are believed if TrustAD says so
+	DNSSECValidate               // this box
+	DNSSECOff                    // nobody: signatures are neither asked for nor passed on
+)
+
+// ParseDNSSEC reads the choice's name as configuration files write it.
+func ParseDNSSEC(s string) (DNSSEC, bool) {
+	switch s {
+	case "", "upstream":
+		return DNSSECUpstream, true
+	case "validate":
+		return DNSSECValidate, true
+	case "off":
+		return DNSSECOff, true
+	}
+	return DNSSECUpstream, false
+}
+
 // Config is what a Server is built from. Zero values get the defaults named.
 type Config struct {
 	Listen  []string // addr:port, each for UDP and TCP
@@ -57,7 +81,11 @@ type Config struct {
 	Zones        map[string][]string // resolvers of a zone of the school's own
 	PrivateZones []string            // names below may have private addresses
 	PrivateNets  []netip.Prefix      // addresses any name may have
-	TrustAD      bool                // the upstreams validate, and the way to them is safe
+
+	DNSSEC      DNSSEC
+	TrustAD     bool      // the upstreams validate, and the way to them is safe
+	Anchors     []*dns.DS // what validation trusts; none is the keys of the root as IANA publishes them
+	Unvalidated []string  // zones that validation leaves out, besides Zones and PrivateZones
 
 	// Clients are the networks that are served; none is the private networks
 	// of RFC 1918, 4193 and 6598, loopback and link-local. Anyone else gets
@@ -136,6 +164,7 @@ func (c Config) withDefaults() (Config, error) {
 func (c Config) upstream(batch func() upstream.Batch) upstream.Config {
 	return upstream.Config{
 		Servers: c.Upstreams, Ordered: c.Ordered, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
-		TrustAD: c.TrustAD, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, NewBatch: batch, Metrics: c.Metrics,
+		TrustAD: c.TrustAD, Validate: c.DNSSEC == DNSSECValidate, Anchors: c.Anchors, Unvalidated: c.Unvalidated,
+		Log: c.Log, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, NewBatch: batch, Metrics: c.Metrics,
 	}
 }

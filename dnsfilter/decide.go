@@ -2,6 +2,7 @@ package dnsfilter
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"net/netip"
 	"strconv"
@@ -39,6 +40,7 @@ type job struct {
 	finding string
 	form    form
 	rcode   int    // of form refusal
+	failure uint16 // of form failed: the Extended DNS Error that says why
 	zoneAt  int    // of form local: where its zone begins within the name
 	target  []byte // of form safe: the host to reach, in wire form
 
@@ -124,6 +126,15 @@ func (j *job) refuse(why policy.Reason, rcode int) {
 	}
 }
 
+// failed makes a question that was allowed one that nobody could answer, or whose
+// answer is not what the owner of its name signed.
+func (j *job) failed(err error) {
+	j.form, j.failure = formFailed, dns.ExtendedErrorCodeNoReachableAuthority
+	if bogus := upstream.BogusError(0); errors.As(err, &bogus) {
+		j.failure = uint16(bogus)
+	}
+}
+
 // block makes an allowed question a blocked one.
 func (j *job) block(why policy.Reason) {
 	j.ruling.Verdict, j.ruling.Reason, j.ruling.Severity = policy.Block, why, 0
@@ -203,7 +214,7 @@ func (j *job) rewrite() {
 	}
 	target, ok := wireName(safe)
 	if !ok {
-		j.form = formFailed // never the answer that is not safe
+		j.failed(nil) // never the answer that is not safe
 		return
 	}
 	if string(target) == string(j.q.lowerName()) {
@@ -239,7 +250,7 @@ func (s *Server) work(ctx context.Context, j *job) {
 			break
 		}
 		if err := s.resolver.Resolve(ctx, &j.answer, q); err != nil {
-			j.form = formFailed
+			j.failed(err)
 			break
 		}
 		if s.follow(j) {

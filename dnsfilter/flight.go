@@ -94,7 +94,7 @@ func (s *Server) resume(j *job, err error) (o outcome) {
 	defer s.rescue(j, &o)
 	switch {
 	case err != nil:
-		j.form = formFailed
+		j.failed(err)
 		s.compose(j)
 	case s.follow(j):
 		s.compose(j)

@@ -158,6 +158,10 @@ func (s *Server) TLSAddrs() []netip.AddrPort { return s.tlsAddrs }
 // Config.ListenHTTPS.
 func (s *Server) HTTPSAddrs() []netip.AddrPort { return s.dohAddrs }
 
+// DNSSECTrouble is why no name can be validated at present; nil if names can be, or are
+// not validated here.
+func (s *Server) DNSSECTrouble() error { return s.resolver.Trouble() }
+
 // Run answers until ctx is done, finishes what is under way and returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
@@ -260,6 +264,9 @@ func (s *Server) begin(j *job) (o outcome) {
 		return s.empty(j, dns.RcodeBadCookie)
 	case j.came == readCookie:
 		return s.empty(j, dns.RcodeSuccess)
+	}
+	if s.cfg.DNSSEC == DNSSECOff {
+		j.q.do = false
 	}
 	s.decide(j)
 	if j.ruling.Severity > 0 && !j.stream { // its event goes to the disk first: not in front of others

@@ -23,9 +23,12 @@ const staleTTL = 30
 // Rcode is the response code.
 func (a *Answer) Rcode() int { return a.e.rcode() }
 
-// AD reports whether the upstream called the answer authentic and nothing of it
-// was changed.
+// AD reports whether the answer was found authentic, by us or by an upstream that is
+// believed, and nothing of it was changed.
 func (a *Answer) AD() bool { return a.e.has(flagAD) && !a.stale }
+
+// Code is an Extended DNS Error that tells more of the answer, 0 where there is none.
+func (a *Answer) Code() uint16 { return a.e.code() }
 
 // Private reports whether the answer held a private or special address for a
 // public name. Such addresses are not in it any more.

@@ -14,20 +14,21 @@ import (
 //	 0 total length   4 stored       8 expires      12 retry
 //	16 key length    18 TTLs        20 chain length 22 body length
 //	24 answers       26 authorities 28 rcode        29 flags
-//	30 key, offsets of TTLs within the body, chain names in wire form, body
+//	30 extended error
+//	32 key, offsets of TTLs within the body, chain names in wire form, body
 //
 // The body is what follows the question of the packed answer: names in it are
 // compressed against the question, whose length does not change with its case.
 type entry []byte
 
 const (
-	entryHeader = 30
+	entryHeader = 32
 	maxBody     = math.MaxUint16 - 12 - 255 - 4 - 64 // leaves room for the question and an OPT with our options
 )
 
 // What an entry says of itself.
 const (
-	flagAD      = 1 << iota // the upstream called it authentic, and nothing was changed
+	flagAD      = 1 << iota // it was found authentic, by us or by the upstream, and nothing was changed
 	flagPrivate             // it held addresses that a public name may not have
 	flagFailure             // nobody answered
 )
@@ -41,6 +42,7 @@ func (e entry) expires() uint32         { return e.u32(8) }
 func (e entry) retry() uint32           { return e.u32(12) }
 func (e entry) rcode() int              { return int(e[28]) }
 func (e entry) has(flag byte) bool      { return e[29]&flag != 0 }
+func (e entry) code() uint16            { return uint16(e.u16(30)) }
 func (e entry) key() []byte             { return e[entryHeader : entryHeader+e.u16(16)] }
 
 func (e entry) chain() []byte {
@@ -54,10 +56,12 @@ func (e entry) body() []byte { return e[len(e)-e.u16(22):] }
 
 // vetted is an answer that passed [vet], ready to be packed.
 type vetted struct {
-	msg   dns.Msg  // question, answers and authorities
-	chain []string // names the question leads to, in order
-	flags byte
-	ttl   uint32 // seconds it may be kept; 0 is not kept
+	msg    dns.Msg  // question, answers and authorities
+	chain  []string // names the question leads to, in order
+	flags  byte
+	judged bool   // validated by us: what the upstream calls it does not count
+	code   uint16 // an Extended DNS Error that belongs to it, 0 for none
+	ttl    uint32 // seconds it may be kept; 0 is not kept
 }
 
 // newEntry packs a vetted answer.
@@ -93,6 +97,7 @@ func newEntry(key []byte, nameLen int, v *vetted, now uint32) (entry, error) {
 	e.setU16(24, len(v.msg.Answer))
 	e.setU16(26, len(v.msg.Ns))
 	e[28], e[29] = byte(v.msg.Rcode), v.flags
+	e.setU16(30, int(v.code))
 	e = append(e, key...)
 	for _, at := range offsets {
 		e = binary.LittleEndian.AppendUint16(e, uint16(at))
@@ -100,6 +105,21 @@ func newEntry(key []byte, nameLen int, v *vetted, now uint32) (entry, error) {
 	e = append(append(e, chain...), body...)
 	e.setU32(0, uint32(len(e)))
 	return e, nil
+}
+
+// failure is the error of a failureEntry.
+func (e entry) failure() error {
+	if code := e.code(); code != 0 {
+		return BogusError(code)
+	}
+	return ErrFailed
+}
+
+// bogusEntry remembers for a moment that the answer was bogus, and why.
+func bogusEntry(key []byte, now uint32, why BogusError) entry {
+	e := failureEntry(key, now, bogusFor)
+	e.setU16(30, int(why))
+	return e
 }
 
 // failureEntry remembers that nobody answered (RFC 9520).

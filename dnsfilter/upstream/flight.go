@@ -91,7 +91,7 @@ func (st *Stage) Depart() {
 // leaves at once.
 func (r *Resolver) Start(q Question, a *Answer, w Waiter, st *Stage) (ready bool, err error) {
 	if len(a.e) > 0 && a.e.has(flagFailure) && a.now < a.e.expires() {
-		return false, ErrFailed
+		return false, a.e.failure()
 	}
 	r.metrics.misses.Inc()
 	who := waiting{w: w, a: a, stale: r.usable(a), since: time.Now()}
@@ -153,9 +153,13 @@ func (r *Resolver) newFlight(key []byte, q Question) *flight {
 	f.q.Name = memory[:len(q.Name):len(q.Name)]
 	f.call.query, f.call.to = memory[len(q.Name):], f
 	pool := r.root
-	if len(r.zones) > 0 {
-		if name, err := f.q.presentation(); err == nil {
+	if len(r.zones) > 0 || r.validator != nil {
+		name, err := f.q.presentation()
+		if err == nil {
 			pool = r.poolFor(name)
+		}
+		if err != nil || r.validates(name, f.q) {
+			return f // by the long way alone
 		}
 	}
 	if s := pool.best(f.started); s.secure == nil {
@@ -267,6 +271,9 @@ func (r *Resolver) fly(f *flight) {
 	e, err := r.ask(ctx, []byte(f.key), f.q)
 	if err != nil {
 		e = nil
+		if why := BogusError(0); errors.As(err, &why) {
+			e = bogusEntry([]byte(f.key), r.now(), why)
+		}
 	}
 	b := r.cfg.batches()
 	r.land(f, e, b)
@@ -276,7 +283,11 @@ func (r *Resolver) fly(f *flight) {
 // land ends a flight, once: the answer, nil if there is none, goes into the cache
 // and to those who wait.
 func (r *Resolver) land(f *flight, e entry, b Batch) {
-	if e != nil && e.expires() > e.stored() {
+	switch {
+	case e == nil || e.expires() <= e.stored():
+	case e.has(flagFailure) && r.serves([]byte(f.key)):
+		r.cache.postpone([]byte(f.key), r.now()+recheck) // what it was to replace is good until its end
+	default:
 		r.cache.put(e)
 	}
 	r.mu.Lock()
@@ -304,9 +315,13 @@ func (r *Resolver) land(f *flight, e entry, b Batch) {
 	}
 }
 
-// tell hands the answer over; nil is none.
+// tell hands the answer over; nil is none. A bogus answer is not made good by a stale
+// one: that nobody can forge what we have told is no reason to go on telling it.
 func (w *waiting) tell(r *Resolver, e entry, b Batch) {
 	switch {
+	case e != nil && e.has(flagFailure):
+		r.metrics.failures.Inc()
+		w.w.Answered(e.failure(), b)
 	case e != nil:
 		w.a.e, w.a.now, w.a.stale = append(w.a.e[:0], e...), r.now(), false
 		w.w.Answered(nil, b)

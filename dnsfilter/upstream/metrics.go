@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"schoolgate/dnsfilter/dnssec"
 )
 
 type metrics struct {
@@ -12,6 +14,8 @@ type metrics struct {
 	exchanges                              *prometheus.CounterVec
 	latency                                prometheus.Histogram
 	tcp, forged, private, vetoed           prometheus.Counter
+	validated                              map[dnssec.Status]prometheus.Counter
+	bounded                                prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, r *Resolver) *metrics {
@@ -23,12 +27,20 @@ func newMetrics(reg prometheus.Registerer, r *Resolver) *metrics {
 		func() float64 { return float64(r.cache.entries()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "schoolgate_dnsfilter_upstream_in_flight", Help: "Questions being asked of upstreams."},
 		func() float64 { return float64(r.inFlight()) })
+	validated := f.NewCounterVec(prometheus.CounterOpts{Name: "schoolgate_dnsfilter_dnssec_total",
+		Help: "Answers of upstreams by what validation said of them."}, []string{"status"})
+	statuses := map[dnssec.Status]prometheus.Counter{}
+	for _, s := range []dnssec.Status{dnssec.Bogus, dnssec.Insecure, dnssec.Secure} {
+		statuses[s] = validated.WithLabelValues(s.String())
+	}
 	return &metrics{
-		hits:     counter("cache_hits_total", "Questions answered from the cache."),
-		misses:   counter("cache_misses_total", "Questions that went to an upstream, or waited for one that had gone."),
-		stale:    counter("cache_stale_total", "Questions answered from an expired answer because no upstream answered."),
-		failures: counter("upstream_failures_total", "Questions no upstream could answer."),
-		refused:  counter("upstream_refused_total", "Questions not asked because too many were in flight."),
+		validated: statuses,
+		bounded:   counter("dnssec_bounded_total", "Answers not validated to the end because that would have cost too much; counted as bogus, too."),
+		hits:      counter("cache_hits_total", "Questions answered from the cache."),
+		misses:    counter("cache_misses_total", "Questions that went to an upstream, or waited for one that had gone."),
+		stale:     counter("cache_stale_total", "Questions answered from an expired answer because no upstream answered."),
+		failures:  counter("upstream_failures_total", "Questions no upstream could answer."),
+		refused:   counter("upstream_refused_total", "Questions not asked because too many were in flight."),
 		exchanges: f.NewCounterVec(prometheus.CounterOpts{Name: "schoolgate_dnsfilter_upstream_exchanges_total",
 			Help: "Queries sent to upstreams, by outcome."}, []string{"outcome"}),
 		latency: f.NewHistogram(prometheus.HistogramOpts{Name: "schoolgate_dnsfilter_upstream_seconds",

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/dnsfilter/dnssec"
 )
 
 // Config says whom to ask and how long to keep what they said. Zero values get
@@ -29,7 +32,15 @@ type Config struct {
 
 	Roots *x509.CertPool // that servers over TLS and HTTPS are checked against; nil is the system's
 
-	TrustAD     bool          // an authentic-data bit of the upstreams is believed: they are ours, and validate
+	TrustAD bool // an authentic-data bit of the upstreams is believed: they are ours, and validate
+
+	// Validate checks signatures here, from Anchors (none is the root's own) down, but
+	// not in Unvalidated, Zones and PrivateZones. It excludes TrustAD.
+	Validate    bool
+	Anchors     []*dns.DS
+	Unvalidated []string
+	Log         *slog.Logger // what validation tells the operator; nil for nothing
+
 	CacheBytes  int           // 32 MiB
 	MinTTL      time.Duration // 5 s
 	MaxTTL      time.Duration // a day
@@ -55,6 +66,7 @@ const (
 	budget     = 4 * time.Second         // for one question, all servers together (fault F9)
 	staleAfter = 1800 * time.Millisecond // a stale answer does not make its reader wait longer (RFC 8767)
 	failedFor  = 5                       // seconds a failure is remembered (RFC 9520)
+	bogusFor   = 10                      // seconds that an answer stays bogus (RFC 4035 section 4.7)
 	recheck    = 30                      // seconds a stale answer serves before the upstreams are asked again
 	maxDepth   = 4                       // answers in a row that stop at a CNAME
 )
@@ -65,7 +77,16 @@ var (
 	ErrFailed  = errors.New("no upstream can answer")
 	ErrClosed  = errors.New("resolver is closed")
 	errBadName = errors.New("name cannot be asked for")
+	errTwoMind = errors.New("dnssec: either the upstreams are believed or signatures are checked here, not both")
 )
+
+// BogusError is the answer of a name whose signatures do not hold: the Extended DNS
+// Error (RFC 8914) that says why.
+type BogusError uint16
+
+func (e BogusError) Error() string {
+	return "DNSSEC validation: " + dns.ExtendedErrorCodeToString[uint16(e)]
+}
 
 // Resolver answers questions from its cache and from the servers.
 type Resolver struct {
@@ -76,6 +97,9 @@ type Resolver struct {
 	private []string
 	cache   *cache
 	metrics *metrics
+
+	validator *dnssec.Validator // nil if signatures are not checked here
+
 	started time.Time
 
 	ctx    context.Context
@@ -118,8 +142,14 @@ func New(cfg Config) (*Resolver, error) {
 	for _, zone := range cfg.PrivateZones {
 		r.private = append(r.private, strings.ToLower(dns.Fqdn(zone)))
 	}
+	if cfg.Validate && cfg.TrustAD {
+		errs = append(errs, errTwoMind)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if cfg.Validate {
+		r.newValidator()
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -185,6 +215,9 @@ func (r *Resolver) Close() {
 	r.closed = true
 	r.mu.Unlock()
 	r.cancel()
+	if r.validator != nil {
+		r.validator.Close()
+	}
 	r.done.Wait()
 	defer r.abandon()
 	for _, s := range r.root.servers {
@@ -346,7 +379,8 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 	if err != nil {
 		return nil, errBadName
 	}
-	v, err := r.askVetted(ctx, name, q)
+	j := r.newJudgement()
+	v, err := r.askVetted(ctx, name, q, j)
 	if err != nil {
 		return nil, err
 	}
@@ -359,7 +393,7 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 		if !ok {
 			break
 		}
-		rest, err := r.askVetted(ctx, next, Question{Name: wire, Type: q.Type, DO: q.DO, CD: q.CD})
+		rest, err := r.askVetted(ctx, next, Question{Name: wire, Type: q.Type, DO: q.DO, CD: q.CD}, j)
 		if err != nil {
 			return nil, err
 		}
@@ -370,6 +404,7 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 			break // that was the end of it, with or without an SOA
 		}
 	}
+	j.settle(v)
 	return r.finish(key, q, v)
 }
 
@@ -378,13 +413,16 @@ func (r *Resolver) finish(key []byte, q Question, v *vetted) (entry, error) {
 	if v.flags&flagPrivate != 0 {
 		r.metrics.private.Inc()
 	}
-	if !r.cfg.TrustAD {
+	if !r.cfg.TrustAD && !v.judged {
 		v.flags &^= flagAD
 	}
 	return newEntry(key, len(q.Name), v, r.now())
 }
 
-func (r *Resolver) askVetted(ctx context.Context, name string, q Question) (v *vetted, err error) {
+func (r *Resolver) askVetted(ctx context.Context, name string, q Question, j *judgement) (v *vetted, err error) {
+	if r.validates(name, q) {
+		return r.askJudged(ctx, name, q, j)
+	}
 	err = r.poolFor(name).ask(ctx, q, func(m *dns.Msg) error {
 		v, err = vet(m, name, q, r.limits)
 		if err != nil {
@@ -392,13 +430,14 @@ func (r *Resolver) askVetted(ctx context.Context, name string, q Question) (v *v
 		}
 		return err
 	})
+	j.unjudged()
 	return v, err
 }
 
 // unfinished reports whether the answer stops at a CNAME and nothing says that
 // its target has no such records.
 func (v *vetted) unfinished(q Question) bool {
-	return v.msg.Rcode == dns.RcodeSuccess && v.flags&flagPrivate == 0 && len(v.chain) > 0 && len(v.msg.Ns) == 0 &&
+	return v.msg.Rcode == dns.RcodeSuccess && v.flags&flagPrivate == 0 && len(v.chain) > 0 && !hasType(v.msg.Ns, dns.TypeSOA) &&
 		q.Type != dns.TypeCNAME && !hasType(v.msg.Answer, q.Type)
 }
 
@@ -416,7 +455,7 @@ func (v *vetted) join(rest *vetted) error {
 		v.chain = append(v.chain, name)
 	}
 	v.msg.Answer = append(v.msg.Answer, rest.msg.Answer...)
-	v.msg.Ns = rest.msg.Ns
+	v.msg.Ns = append(v.msg.Ns, rest.msg.Ns...) // what there was is the proof of a wildcard
 	v.msg.Rcode = rest.msg.Rcode
 	v.flags = v.flags&rest.flags&flagAD | (v.flags|rest.flags)&flagPrivate
 	v.ttl = min(v.ttl, rest.ttl)

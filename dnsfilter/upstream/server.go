@@ -268,6 +268,11 @@ func (p *pool) best(now time.Time) *server {
 	return best
 }
 
+// final is an error of accept after which nobody else is asked.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
+
 // waits is when the next attempt starts if none before it has answered.
 var waits = []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, time.Second, time.Second}
 
@@ -315,6 +320,9 @@ func (p *pool) ask(ctx context.Context, q Question, accept func(*dns.Msg) error)
 			}
 			if r.err == nil {
 				return nil
+			}
+			if end := (final{}); errors.As(r.err, &end) {
+				return end.error
 			}
 			lastErr = r.err
 			failed++

@@ -30,6 +30,15 @@ type limits struct {
 // from the question's name to the records of its type, or the SOA that says there
 // are none. What it leaves out is neither cached nor passed on.
 func vet(m *dns.Msg, name string, q Question, l limits) (*vetted, error) {
+	v, err := gather(m, name, q)
+	if err == nil {
+		v.seal(name, q, l)
+	}
+	return v, err
+}
+
+// gather is the first half of vet: what is kept is as the upstream sent it.
+func gather(m *dns.Msg, name string, q Question) (*vetted, error) {
 	v := &vetted{}
 	v.msg.SetQuestion(name, q.Type)
 	v.msg.Response, v.msg.Rcode = true, m.Rcode
@@ -43,11 +52,19 @@ func vet(m *dns.Msg, name string, q Question, l limits) (*vetted, error) {
 	if err != nil {
 		return nil, err
 	}
-	negative := len(v.msg.Answer) == 0 || !hasType(v.msg.Answer, q.Type)
-	v.authority(m.Ns, end, q, negative)
+	v.authority(m.Ns, end, q, v.negative(q))
+	return v, nil
+}
+
+// seal is the second half: what a device must not learn goes, and TTLs are bounded.
+func (v *vetted) seal(name string, q Question, l limits) {
+	negative := v.negative(q)
 	v.scrub(name, q, l)
 	v.setTTL(l, negative)
-	return v, nil
+}
+
+func (v *vetted) negative(q Question) bool {
+	return len(v.msg.Answer) == 0 || !hasType(v.msg.Answer, q.Type)
 }
 
 // follow walks the chain and keeps its records, in order; end is the last name.
@@ -56,7 +73,7 @@ func (v *vetted) follow(records []dns.RR, name string, q Question) (end string, 
 		var next string
 		for _, rr := range records {
 			if !strings.EqualFold(rr.Header().Name, name) || rr.Header().Class != dns.ClassINET {
-				v.keepDNAME(rr, name)
+				v.keepDNAME(rr, name, q)
 				continue
 			}
 			rr.Header().Name = name // the case may be ours, from hardening the question
@@ -97,9 +114,10 @@ func (v *vetted) keep(rr dns.RR) {
 }
 
 // keepDNAME keeps the record that a CNAME of the chain was made from.
-func (v *vetted) keepDNAME(rr dns.RR, name string) {
+func (v *vetted) keepDNAME(rr dns.RR, name string, q Question) {
 	owner := strings.ToLower(rr.Header().Name)
-	if rr.Header().Rrtype == dns.TypeDNAME && rr.Header().Class == dns.ClassINET && owner != name && within(name, owner) {
+	kept := rr.Header().Rrtype == dns.TypeDNAME || q.DO && covers(rr, dns.TypeDNAME)
+	if kept && rr.Header().Class == dns.ClassINET && owner != name && within(name, owner) {
 		v.keep(rr)
 	}
 }

@@ -25,6 +25,7 @@ import (
 type BoxOptions struct {
 	Policy   string   // policy.yaml; "" is SchoolPolicy
 	Upstream string   // resolver of the DNS door; "" is one that is not there
+	DNS      string   // more of the dns block, as in "dnssec: validate"
 	Mail     string   // the mail block, indented, without its first line
 	Ports    []string // what CONNECT may be carried to, beside 443
 	Program  string   // the command on the PATH that it runs; "" is schoolgate
@@ -111,9 +112,9 @@ func NewBox(t testing.TB, o BoxOptions) *Box {
 		o.Policy = SchoolPolicy
 	}
 	text := fmt.Sprintf("policy: policy.yaml\ndata: data\n"+
-		"dns: {listen: [%q], upstreams: [%q]}\nmetrics: {listen: [%q]}\n"+
+		"dns: {listen: [%q], upstreams: [%q], %s}\nmetrics: {listen: [%q]}\n"+
 		"proxy:\n  listen: [%q]\n  allow_destinations: [127.0.0.0/8]\n  connect_ports: [%s]\n",
-		b.DNS, o.Upstream, b.Health, b.Proxy, strings.Join(append([]string{"443"}, o.Ports...), ", "))
+		b.DNS, o.Upstream, o.DNS, b.Health, b.Proxy, strings.Join(append([]string{"443"}, o.Ports...), ", "))
 	if o.Mail != "" {
 		text += "mail:\n" + o.Mail
 	}
