@@ -114,6 +114,19 @@ func TestSlowTunnel(t *testing.T) {
 	port, conns := standing(t)
 	b := newBox(t, func(c *Config) { c.ConnectPorts = []uint16{portNumber(port)} })
 	client, origin := tunnelTo(t, b, port, conns)
+	parked := func() bool {
+		tn := b.server.tunnels.list()[0]
+		tn.mu.Lock()
+		fl := tn.flow
+		tn.mu.Unlock()
+		if fl == nil {
+			return false // it does not stand yet
+		}
+		b.server.flows.mu.Lock()
+		defer b.server.flows.mu.Unlock()
+		return fl.halves[0].slot != noSlot && fl.halves[1].slot != noSlot
+	}
+	eventually(t, "a tunnel that stands", parked)
 	text := noise(3, 16<<20)
 	sent := make(chan error, 1)
 	go func() {
@@ -125,12 +138,6 @@ func TestSlowTunnel(t *testing.T) {
 		}
 		sent <- nil
 	}()
-	parked := func() bool {
-		fl := b.server.tunnels.list()[0].flow
-		b.server.flows.mu.Lock()
-		defer b.server.flows.mu.Unlock()
-		return fl.halves[0].slot != noSlot && fl.halves[1].slot != noSlot
-	}
 	eventually(t, "a goroutine that waits for the reader", func() bool { return !parked() })
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, text) {
