@@ -112,13 +112,13 @@ func mandatoryInForce(cfg *configs.Config, dir *categories.Dir, key []byte) (in 
 	return nil, 0, fmt.Errorf("category store: %w", errors.Join(err, ferr))
 }
 
-// mandatorySources are the mandatory lists of a store and how many entries each
-// gave it.
+// mandatorySources are the mandatory lists of a store, by feed, and how many entries
+// each gave it.
 func mandatorySources(info categories.Info) map[string]int {
 	in := map[string]int{}
 	for i := range info.Sources {
 		if s := &info.Sources[i]; s.Mandatory && s.Entries > 0 {
-			in[s.Name] = s.Entries
+			in[blocklists.FeedOf(s.Name)] += s.Entries
 		}
 	}
 	return in
@@ -227,15 +227,21 @@ func keepsMandatory(folder string, before, after categories.Info) error {
 	in := mandatorySources(after)
 	for i := range after.Sources {
 		if s := &after.Sources[i]; s.Synthetic {
-			delete(in, s.Name) // a real list that is now called invented could go at the next build
+			delete(in, blocklists.FeedOf(s.Name)) // a real list that is now called invented could go at the next build
 		}
 	}
+	asked := map[string]bool{}
 	var missing []error
 	for i := range before.Sources {
 		s := &before.Sources[i]
-		if _, still := in[s.Name]; s.Mandatory && !s.Synthetic && s.Entries > 0 && !still && !removed[s.Name] {
+		feed := blocklists.FeedOf(s.Name)
+		if !s.Mandatory || s.Synthetic || s.Entries == 0 || asked[feed] {
+			continue
+		}
+		asked[feed] = true
+		if _, still := in[feed]; !still && !removed[feed] {
 			missing = append(missing, fmt.Errorf("it lacks the mandatory list %q, which is in force: put it back in the feed file. "+
-				"Only two people together may remove it: schoolgate lists build --remove-mandatory %s --by NAME --second NAME --reason TEXT", s.Name, s.Name))
+				"Only two people together may remove it: schoolgate lists build --remove-mandatory %s --by NAME --second NAME --reason TEXT", feed, feed))
 		}
 	}
 	return errors.Join(errors.Join(missing...), floorHolds(withoutRemoved(before, removed), after))
@@ -299,7 +305,8 @@ func withoutRemoved(info categories.Info, removed map[string]bool) categories.In
 		for i := range info.Sources {
 			s := &info.Sources[i]
 			if s.Mandatory && s.Categories[c] > 0 {
-				left, gone = left || !removed[s.Name], gone || removed[s.Name]
+				out := removed[blocklists.FeedOf(s.Name)]
+				left, gone = left || !out, gone || out
 			}
 		}
 		if gone && !left {

@@ -93,3 +93,33 @@ func TestALocalListOfAnotherSizeIsHeldBack(t *testing.T) { // T16, F8, F14
 		})
 	}
 }
+
+// A publisher sends one entry in place of its list, and its list again the day after.
+// What it lost stays beside what it sent; then all is as before, and the box goes on
+// taking up what other feeds say: no part of a feed is a list that could be missing.
+func TestAFeedThatComesBackWholeIsNoMissingList(t *testing.T) { // T16, I5
+	b := newSupplyBox(t, twoFeeds)
+	b.publish(names("bet", 20), names("bad", 20))
+	b.fetch(FetchRequest{})
+	b.publish(names("bet", 20), "other.example\n")
+	if _, done := b.fetch(FetchRequest{}); done.Version == 0 {
+		t.Fatalf("beside what it lost: %+v", done)
+	}
+	b.listed("bad-3.example", policy.ChildAbuse)
+	b.listed("other.example", policy.ChildAbuse)
+
+	b.publish(names("bet", 21), names("bad", 21))
+	if _, done := b.fetch(FetchRequest{}); done.Version == 0 || done.Held != nil {
+		t.Errorf("come back whole: %+v", done)
+	}
+	b.listed("bad-20.example", policy.ChildAbuse)
+	b.listed("bet-20.example", policy.Gambling)
+	b.unlisted("other.example")
+
+	// Both parts are the one list that two people may take out.
+	b.publish(names("bet", 21), "other.example\n")
+	b.fetch(FetchRequest{})
+	if in, _, err := mandatoryInForce(b.cfg, b.open().dir, b.open().key); err != nil || len(in) != 1 || in["floor"] != 22 {
+		t.Errorf("mandatory lists in force = %v, %v, want floor with both parts", in, err)
+	}
+}

@@ -277,6 +277,15 @@ func (c *Cache) sweepOne(f *Feed, s State, needed func(feed, sum string) bool) e
 	return errors.Join(append(errs, err)...)
 }
 
+// newerPart ends the name of the source that holds what a feed has gained, while
+// what it lost at once is kept beside it. No feed may be called like that.
+const newerPart = " (newer)"
+
+// FeedOf gives the name of the feed that a source of a store comes from. A feed is
+// two sources while it stands beside what it lost, and one again afterwards: neither
+// is a list of its own that could be missing.
+func FeedOf(source string) string { return strings.TrimSuffix(source, newerPart) }
+
 // Read is the feed as builds read it: its copies instead of its address. sums
 // are those a build is made of; nil takes the copies in the state. A feed that
 // was never fetched is read from its path, if it has one, and else is missing.
@@ -296,7 +305,7 @@ func (c *Cache) Read(f Feed, sums []string) (read []Feed, missing bool) {
 		}
 		one.Date = state.dateOf(sum, f.Date)
 		if i > 0 {
-			one.Name = f.Name + " (newer)"
+			one.Name = f.Name + newerPart
 		}
 		read = append(read, one)
 	}

@@ -220,6 +220,9 @@ var feedFolder = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 // remoteProblem says what speaks against the download that a feed declares.
 func (f *Feed) remoteProblem() error {
 	r := f.Remote
+	if FeedOf(f.Name) != f.Name {
+		return fmt.Errorf("the name of a feed may not end in %q, which is what a part of a feed is called", newerPart)
+	}
 	if r.URL == "" {
 		if r.SHA256 != "" || r.Minisign != "" || r.Interval != 0 || r.Entries != 0 || r.AuthFile != "" || r.DeltaURL != "" || r.DeltaInterval != 0 {
 			return errors.New("sha256, minisign, interval, entries, auth_file, delta_url and delta_interval are for a feed with a url")
