@@ -1,36 +1,54 @@
 // Package phrases finds every one of many phrases in a text in one pass.
 package phrases
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
-// Automaton is an Aho-Corasick automaton made into a dense table: one step a
-// symbol, whatever the number of patterns. Bytes that no pattern tells apart share
-// a class, which is what keeps the table small. It may be used by many at once.
+// Automaton is an Aho-Corasick automaton. Its states are numbered breadth first. Those
+// that a text is nearly always in, the first, have a row in a dense table: one step a
+// symbol, whatever the number of patterns. The rest know only the states that they lead
+// on to, which is a tenth of the memory. It may be used by many at once.
 //
-// A byte outside ASCII is two symbols, its halves: native scripts then need 24
-// classes and not one for each of the hundred bytes they are written with.
+// Bytes that no pattern tells apart share a class, which keeps rows short. A byte
+// outside ASCII is two symbols, its halves: native scripts then need 24 classes and not
+// one for each of the hundred bytes they are written with.
 type Automaton struct {
 	class   [128]uint8 // of an ASCII byte; 0 is any byte no pattern has
 	high    [16]uint8  // of the upper half of any other byte
 	low     [16]uint8  // of its lower half
 	classes uint32
-	// next is state*classes+class -> state*classes, with the top bit set where a
-	// pattern ends. State 0 is the beginning.
-	next []uint32
-	ends []int32 // by state: the pattern that ends here, -1 for none
-	also []int32 // by state: the nearest suffix of it where a pattern ends, 0 for none
+
+	rows uint32   // states that have a row
+	next []uint32 // state*classes+class -> state, marked where a pattern ends. State 0 is the beginning.
+
+	// By state. Those that a state leads on to follow one another, from first[state] up
+	// to first[state+1], in the order of the class that leads there.
+	first []uint32
+	label []uint8  // the class that led here
+	fail  []uint32 // the longest suffix that begins a pattern
+	end   []uint32 // the longest pattern that ends here: the state it makes, 0 for none
+	ends  []int32  // the pattern that this state makes, -1 for none
 }
 
 const (
-	ending = 1 << 31
-	// maxStates keeps the table below 2^31 entries with all 256 classes.
+	ending = 1 << 31 // marks a state
+	// maxStates is more than any list of ours comes near.
 	maxStates = 1 << 22
+	// maxDense is how many entries the dense table has at most: 4 MiB.
+	maxDense = 1 << 20
 )
 
-// New builds the table of distinct, non-empty patterns; ok is false where
-// there are more than it can hold.
+// New builds the tables of distinct, non-empty patterns; ok is false where
+// there are more than they can hold.
 func New(patterns []string) (a *Automaton, ok bool) {
+	return build(patterns, maxDense)
+}
+
+func build(patterns []string, dense int) (a *Automaton, ok bool) {
 	a = &Automaton{classes: 1}
+	size := 0
 	for _, p := range patterns {
 		for i := range len(p) {
 			if c := p[i]; c < 128 {
@@ -38,49 +56,30 @@ func New(patterns []string) (a *Automaton, ok bool) {
 			} else {
 				a.enter(&a.high[c>>4])
 				a.enter(&a.low[c&15])
+				size++
 			}
 		}
+		size += len(p)
 	}
-	states := min(countStates(patterns), maxStates+1)
-	// In one piece: grown step by step it would be copied many times over.
-	a.next = make([]uint32, 0, states*int(a.classes))
-	a.ends, a.also = make([]int32, 0, states), make([]int32, 0, states)
-	a.addState()
+	list := make([]spelt, len(patterns))
+	all := make([]byte, 0, size)
 	for id, p := range patterns {
-		state := uint32(0)
+		from := len(all)
 		for i := range len(p) {
 			if c := p[i]; c < 128 {
-				state = a.child(state, a.class[c])
+				all = append(all, a.class[c])
 			} else {
-				state = a.child(a.child(state, a.high[c>>4]), a.low[c&15])
+				all = append(all, a.high[c>>4], a.low[c&15])
 			}
 		}
-		a.ends[state] = int32(id)
-		if len(a.ends) > maxStates {
-			return nil, false
-		}
+		list[id] = spelt{all[from:], int32(id)}
 	}
-	a.finish()
+	slices.SortFunc(list, func(x, y spelt) int { return bytes.Compare(x.symbols, y.symbols) })
+	if !a.grow(list) {
+		return nil, false
+	}
+	a.lead(dense)
 	return a, true
-}
-
-// countStates is how many states the patterns need, or a few more: one for each
-// symbol that a pattern does not share with the one before it in order.
-func countStates(patterns []string) int {
-	states, before := 1, ""
-	for _, p := range slices.Sorted(slices.Values(patterns)) {
-		shared := 0
-		for shared < min(len(p), len(before)) && p[shared] == before[shared] {
-			shared++
-		}
-		for i := shared; i < len(p); i++ {
-			if states++; p[i] >= 128 {
-				states++
-			}
-		}
-		before = p
-	}
-	return states
 }
 
 // enter gives a symbol its class when it is first met.
@@ -91,59 +90,126 @@ func (a *Automaton) enter(class *uint8) {
 	}
 }
 
-func (a *Automaton) addState() uint32 {
-	a.next = append(a.next, make([]uint32, a.classes)...)
-	a.ends = append(a.ends, -1)
-	a.also = append(a.also, 0)
-	return uint32(len(a.ends) - 1)
+// spelt is a pattern in classes.
+type spelt struct {
+	symbols []byte
+	id      int32
 }
 
-// child is the state one symbol on, made if need be. Until finish, next holds
-// plain states.
-func (a *Automaton) child(state uint32, class uint8) uint32 {
-	at := state*a.classes + uint32(class)
-	if a.next[at] == 0 {
-		to := a.addState()
-		a.next[at] = to
+// grow makes the states, level by level: each is the patterns that begin alike. false
+// means that there would be too many.
+func (a *Automaton) grow(list []spelt) bool {
+	states := countStates(list)
+	if states > maxStates {
+		return false
 	}
-	return a.next[at]
-}
-
-// finish fills in where to go on a symbol that no pattern has next: to where the
-// longest suffix that begins a pattern would go. States are met breadth first, so
-// that suffix, being shorter, is finished already.
-func (a *Automaton) finish() {
-	fail := make([]uint32, len(a.ends))
-	queue := make([]uint32, 0, len(a.ends))
-	for c := range a.classes {
-		if to := a.next[c]; to != 0 {
-			queue = append(queue, to)
+	a.first, a.label = make([]uint32, 0, states+1), make([]uint8, 0, states)
+	a.end, a.ends = make([]uint32, states), make([]int32, 0, states)
+	a.fail = make([]uint32, states)
+	type span struct{ from, to uint32 }
+	level, below := []span{{0, uint32(len(list))}}, []span(nil)
+	a.label = append(a.label, 0)
+	for depth := 0; len(level) > 0; depth++ {
+		below = below[:0]
+		for _, s := range level {
+			a.first = append(a.first, uint32(len(a.label)))
+			id := int32(-1)
+			if s.from < s.to && len(list[s.from].symbols) == depth {
+				id = list[s.from].id
+				s.from++
+			}
+			a.ends = append(a.ends, id)
+			for s.from < s.to {
+				symbol, to := list[s.from].symbols[depth], s.from+1
+				for to < s.to && list[to].symbols[depth] == symbol {
+					to++
+				}
+				a.label = append(a.label, symbol)
+				below = append(below, span{s.from, to})
+				s.from = to
+			}
 		}
+		level, below = below, level
 	}
-	for i := 0; i < len(queue); i++ {
-		state := queue[i]
-		suffix := fail[state]
-		if a.ends[suffix] >= 0 {
-			a.also[state] = int32(suffix)
+	a.first = append(a.first, uint32(len(a.label)))
+	return true
+}
+
+// countStates is how many states the patterns need: one for each symbol that a
+// pattern does not share with the one before it in order.
+func countStates(list []spelt) int {
+	states, before := 1, []byte(nil)
+	for _, p := range list {
+		shared := 0
+		for shared < min(len(p.symbols), len(before)) && p.symbols[shared] == before[shared] {
+			shared++
+		}
+		states += len(p.symbols) - shared
+		before = p.symbols
+	}
+	return states
+}
+
+// lead finds where to go on a symbol that no pattern has next: to where the longest
+// suffix that begins a pattern would go. That suffix, being shorter, is finished
+// already.
+func (a *Automaton) lead(dense int) {
+	states := len(a.ends)
+	a.rows = uint32(max(1, min(states, dense/int(a.classes))))
+	a.next = make([]uint32, a.rows*a.classes)
+	for state := range uint32(states) {
+		suffix := a.fail[state]
+		if a.ends[state] >= 0 {
+			a.end[state] = state
 		} else {
-			a.also[state] = a.also[suffix]
+			a.end[state] = a.end[suffix]
 		}
-		for c := range a.classes {
-			at := state*a.classes + c
-			if to := a.next[at]; to != 0 {
-				fail[to] = a.next[suffix*a.classes+c]
-				queue = append(queue, to)
-			} else {
-				a.next[at] = a.next[suffix*a.classes+c]
+		for to := a.first[state]; to < a.first[state+1]; to++ {
+			if state != 0 {
+				a.fail[to] = a.step(suffix, uint32(a.label[to])) &^ ending
+			}
+		}
+		if state < a.rows {
+			row := a.next[state*a.classes:][:a.classes]
+			copy(row, a.next[suffix*a.classes:]) // of the beginning itself: nothing but beginnings
+			for to := a.first[state]; to < a.first[state+1]; to++ {
+				row[a.label[to]] = to
 			}
 		}
 	}
 	for i, to := range a.next {
-		a.next[i] = to * a.classes
-		if a.ends[to] >= 0 || a.also[to] != 0 {
-			a.next[i] |= ending
-		}
+		a.next[i] = a.marked(to &^ ending)
 	}
+}
+
+func (a *Automaton) marked(state uint32) uint32 {
+	if a.end[state] != 0 {
+		return state | ending
+	}
+	return state
+}
+
+// step is where a symbol leads, marked.
+func (a *Automaton) step(state, class uint32) uint32 {
+	if state < a.rows {
+		return a.next[state*a.classes+class]
+	}
+	return a.search(state, class)
+}
+
+// search is step from a state without a row, apart so that step itself is inlined.
+//
+//go:noinline
+func (a *Automaton) search(state, class uint32) uint32 {
+	for state >= a.rows {
+		for from, to := a.first[state], a.first[state+1]; from < to; from++ {
+			if uint32(a.label[from]) == class {
+				return a.marked(from)
+			}
+		}
+		state = a.fail[state]
+	}
+	return a.next[state*a.classes+class]
 }
 
 // Found is a pattern and where in the text it ends.
@@ -166,33 +232,28 @@ func (a *Automaton) Scan(dst []Found, text []byte) []Found {
 // Next is Scan for the next part of a text: a pattern that began in the parts
 // before is found, with its end in this one.
 func (a *Automaton) Next(dst []Found, from State, text []byte) ([]Found, State) {
-	row := uint32(from)
+	state := uint32(from)
 	for i, c := range text {
 		if c < 128 {
-			row = a.next[row&^ending+uint32(a.class[c])]
+			state = a.step(state, uint32(a.class[c]))
 		} else {
-			row = a.next[row&^ending+uint32(a.high[c>>4])]
-			row = a.next[row&^ending+uint32(a.low[c&15])]
+			state = a.step(state, uint32(a.high[c>>4])) &^ ending
+			state = a.step(state, uint32(a.low[c&15]))
 		}
-		if row&ending != 0 {
-			dst = a.report(dst, row&^ending/a.classes, i+1)
+		if state&ending != 0 {
+			state &^= ending
+			for end := a.end[state]; end != 0; end = a.end[a.fail[end]] {
+				dst = append(dst, Found{a.ends[end], int32(i + 1)})
+			}
 		}
 	}
-	return dst, State(row &^ ending)
-}
-
-func (a *Automaton) report(dst []Found, state uint32, end int) []Found {
-	if id := a.ends[state]; id >= 0 {
-		dst = append(dst, Found{id, int32(end)})
-	}
-	for state := a.also[state]; state != 0; state = a.also[state] {
-		dst = append(dst, Found{a.ends[state], int32(end)})
-	}
-	return dst
+	return dst, State(state)
 }
 
 // Bytes is the size of the tables.
-func (a *Automaton) Bytes() int { return 4 * (len(a.next) + len(a.ends) + len(a.also)) }
+func (a *Automaton) Bytes() int {
+	return 4*(len(a.next)+len(a.first)+len(a.fail)+len(a.end)+len(a.ends)) + len(a.label)
+}
 
 // Size is how many states there are, and how many classes of symbols.
 func (a *Automaton) Size() (states, classes int) { return len(a.ends), int(a.classes) }
