@@ -8,6 +8,8 @@
 #   SCHOOLGATE_BENCH_SECONDS=1.5      length of a turn
 #   SCHOOLGATE_BENCH_ROUNDS=3         turns of each, the median counts
 #   SCHOOLGATE_BENCH_LINES=kept,bulk  only the lines whose names hold one of these
+#   SCHOOLGATE_BENCH_PEER=ours,squid  only these of ours, squid, bare and before
+#   SCHOOLGATE_BENCH_BEFORE=FILE      another binary of ours, which takes turns with the rest
 set -eu
 cd "$(dirname "$0")"
 [ "$(id -u)" = 0 ] || { echo "bench-proxy: root is needed for a network namespace" >&2; exit 1; }

@@ -66,7 +66,7 @@ var lines = []line{
 		return b.opened(by(b, p.inspect), site, "/1k")
 	}},
 	{"inspected, new, warm, squid not peeking", 8, func(p peer, trust *x509.CertPool) work {
-		if p.unpeeked == "" && p.name != "ours" {
+		if p.unpeeked == "" && p.again == nil {
 			return nil
 		}
 		b, proxy := browser{p.inspected, trust}, p.unpeeked
@@ -129,16 +129,21 @@ func startAll(t *testing.T) ([]peer, *x509.CertPool) {
 	startChild(t, "origin", dir, originAddr+":80", originAddr+":443", originAddr+":"+bulkPort)
 	trust := origins.pool()
 	trust.AddCert(own.cert)
-	ours, school := startOurs(t, origins)
+	ours, school := startOurs(t, box{"ours", os.Getenv("SCHOOLGATE_BENCH_PROXY"), 31, "127.0.1", "127.0.2"}, origins)
 	squid, squids := startSquid(t, origins)
 	trust.AddCert(school)
 	trust.AddCert(squids)
 	peers := []peer{ours, squid, startBare(t, dir)}
+	if binary := os.Getenv("SCHOOLGATE_BENCH_BEFORE"); binary != "" {
+		before, school := startOurs(t, box{"before", binary, 36, "127.0.6", "127.0.7"}, origins)
+		trust.AddCert(school)
+		peers = append(peers, before)
+	}
 	redirects(t, peers, map[string]string{
-		"127.0.1.2": "3143", "127.0.2.2": "3143", "127.0.3.2": "3204", "127.0.3.3": "3205", "127.0.4.2": "3304", "127.0.4.3": "3305",
+		"127.0.1.2": "3143", "127.0.2.2": "3143", "127.0.6.2": "3643", "127.0.7.2": "3643", "127.0.3.2": "3204", "127.0.3.3": "3205", "127.0.4.2": "3304", "127.0.4.3": "3305",
 	})
 	if only := os.Getenv("SCHOOLGATE_BENCH_PEER"); only != "" {
-		peers = slices.DeleteFunc(peers, func(p peer) bool { return p.name != only })
+		peers = slices.DeleteFunc(peers, func(p peer) bool { return !slices.Contains(strings.Split(only, ","), p.name) })
 	}
 	return peers, trust
 }
@@ -182,7 +187,7 @@ func measure(t *testing.T, l line, peers []peer, trust *x509.CertPool) {
 			text += fmt.Sprintf("  %s %7.0f/s %5.0f µs", p.name, m.rate, m.cpu)
 		}
 	}
-	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare"))
+	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare") + ratios(all["ours"], all["before"], "before"))
 }
 
 // ratios are ours to a peer's: how many a second, and how much CPU each.
@@ -230,7 +235,7 @@ func measureBulk(t *testing.T, peers []peer) {
 		m, _ := median(all[p.name])
 		text += fmt.Sprintf("  %s %7.0f/s %5.0f µs", p.name, m.rate, m.cpu)
 	}
-	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare"))
+	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare") + ratios(all["ours"], all["before"], "before"))
 }
 
 // measureFirstByte says how much later than the origin's write a first byte comes.

@@ -27,6 +27,7 @@ type peer struct {
 	// from is the client's address that chooses how a connection is carried: our
 	// door goes by who asks, and the packet filter by it too.
 	from, inspected, transparent, transparentInspected string
+	metrics                                            string           // where one of ours tells how it is
 	again                                              func() (pid int) // starts it anew
 	busy                                               time.Duration    // the CPU it had when last looked at
 }
@@ -67,60 +68,70 @@ func await(t *testing.T, addr, said string) {
 
 const boxConfig = `policy: policy.yaml
 data: data
-dns: {listen: ["127.0.0.1:5300"], upstreams: ["203.0.113.53:53"]}
+dns: {listen: ["127.0.0.1:%[2]d30"], upstreams: ["203.0.113.53:53"]}
 proxy:
-  listen: ["127.0.0.1:3128"]
-  transparent: {http: ["127.0.0.1:3180"], tls: ["127.0.0.1:3143"]}
+  listen: ["127.0.0.1:%[2]d28"]
+  transparent: {http: ["127.0.0.1:%[2]d80"], tls: ["127.0.0.1:%[2]d43"]}
   connect_ports: [443, 9000]
   allow_destinations: [203.0.113.10/32] # an address of this very machine, in the bench
   max_connections: 12000
   max_per_client: 2000
-inspect: {enabled: yes, upstream_roots: %s}
-metrics: {listen: ["127.0.0.1:9300"]}
+inspect: {enabled: yes, upstream_roots: %[1]s}
+metrics: {listen: ["127.0.0.1:%[2]d90"]}
 `
 
 const boxPolicy = `profiles:
   ks2: {title: Years 3 to 6, band: ks2, block: [pornography, gambling], uncategorised: allow, inspect: none}
   seen: {title: The same and looked into, band: ks2, like: ks2, uncategorised: allow, inspect: all}
 groups:
-  spliced: {profile: ks2, addresses: [127.0.1.0/24, 127.1.0.0/16, 127.2.0.0/16]}
-  inspected: {profile: seen, addresses: [127.0.2.0/24]}
+  spliced: {profile: ks2, addresses: [127.0.1.0/24, 127.0.6.0/24, 127.1.0.0/16, 127.2.0.0/16]}
+  inspected: {profile: seen, addresses: [127.0.2.0/24, 127.0.7.0/24]}
 `
 
-// startOurs is the built binary, as a school runs it.
-func startOurs(t *testing.T, authority *authority) (peer, *x509.Certificate) {
+// box is one of ours: a binary, on ports that begin with two digits, and the networks
+// of its clients.
+type box struct {
+	name, binary string
+	ports        int
+	net, seen    string
+}
+
+// startOurs is a built binary, as a school runs it.
+func startOurs(t *testing.T, b box, authority *authority) (peer, *x509.Certificate) {
 	t.Helper()
 	dir := t.TempDir()
 	roots := authority.write(t, dir, "origins")
-	write(t, dir, "schoolgate.yaml", fmt.Sprintf(boxConfig, roots))
+	write(t, dir, "schoolgate.yaml", fmt.Sprintf(boxConfig, roots, b.ports))
 	write(t, dir, "policy.yaml", boxPolicy)
 	config := filepath.Join(dir, "schoolgate.yaml")
-	binary := os.Getenv("SCHOOLGATE_BENCH_PROXY")
-	if out, err := exec.Command(binary, "ca", "init", "--config", config).CombinedOutput(); err != nil {
+	if out, err := exec.Command(b.binary, "ca", "init", "--config", config).CombinedOutput(); err != nil {
 		t.Fatalf("ca init: %v\n%s", err, out)
 	}
 	useStore(t, filepath.Join(dir, "data", "store"), listed())
+	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d%02d", b.ports, port) }
+	p := peer{
+		name: b.name, plain: at(28), inspect: at(28), metrics: "http://" + at(90),
+		from: b.net + ".1", inspected: b.seen + ".1", transparent: b.net + ".2", transparentInspected: b.seen + ".2",
+	}
 	var cmd *exec.Cmd
-	again := func() int {
+	p.again = func() int {
 		if cmd != nil {
 			_ = cmd.Process.Kill() // it may have ended by itself
 			_ = cmd.Wait()
 		}
-		cmd = exec.Command(binary, "serve", "--config", config)
-		pid := start(t, cmd, "127.0.0.1:3128")
-		awaitReady(t)
+		cmd = exec.Command(b.binary, "serve", "--config", config)
+		pid := start(t, cmd, p.plain)
+		p.awaitReady(t)
 		return pid
 	}
-	return peer{
-		name: "ours", pid: again(), again: again, plain: "127.0.0.1:3128", inspect: "127.0.0.1:3128",
-		from: "127.0.1.1", inspected: "127.0.2.1", transparent: "127.0.1.2", transparentInspected: "127.0.2.2",
-	}, certificateIn(t, filepath.Join(dir, "data", "ca"))
+	p.pid = p.again()
+	return p, certificateIn(t, filepath.Join(dir, "data", "ca"))
 }
 
-func awaitReady(t *testing.T) {
+func (p peer) awaitReady(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get("http://127.0.0.1:9300/healthz"); err == nil {
+		if resp, err := http.Get(p.metrics + "/healthz"); err == nil {
 			resp.Body.Close()
 			return
 		}
@@ -321,7 +332,7 @@ func (p peer) settled(t *testing.T) int64 {
 // tunnels is how many tunnels of ours are open, by its own count.
 func (p peer) tunnels(t *testing.T) int {
 	t.Helper()
-	resp, err := http.Get("http://127.0.0.1:9300/metrics")
+	resp, err := http.Get(p.metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
