@@ -124,7 +124,7 @@ func (b *listsBuild) read(ctx context.Context, feeds []blocklists.Feed) []FeedRe
 	close(next)
 	var workers sync.WaitGroup
 	if b.workers == 0 {
-		b.workers = runtime.GOMAXPROCS(0)
+		b.workers = runtime.NumCPU()
 	}
 	for range min(b.workers, len(feeds)) {
 		workers.Go(func() {

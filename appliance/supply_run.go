@@ -70,7 +70,7 @@ func (a *Appliance) supplyRound(ctx context.Context) (time.Duration, error) {
 	}
 	defer s.Close()
 	s.takeUp = func(context.Context) (string, error) { return "taken up", a.takeUpStore() }
-	s.workers = max(1, runtime.GOMAXPROCS(0)/2) // the doors come first
+	s.workers = max(1, runtime.NumCPU()/2) // the doors come first
 	if version, _, err := s.current(); err == nil && len(s.fetched()) == 0 && !s.mendable() && !s.upgraded(version) {
 		return longestWait, nil
 	}

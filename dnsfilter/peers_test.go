@@ -50,7 +50,7 @@ func TestPeers(t *testing.T) {
 		peers = append(peers, unbound(t, dir, listed))
 	}
 	if only := os.Getenv("SCHOOLGATE_BENCH_PEER"); only != "" {
-		peers = slices.DeleteFunc(peers, func(p peer) bool { return p.name != only })
+		peers = slices.DeleteFunc(peers, func(p peer) bool { return !slices.Contains(strings.Split(only, ","), p.name) })
 	}
 	loads := []load{
 		{name: "warm", queries: writeQueries(t, dir, listed), warm: true},
@@ -208,7 +208,7 @@ func (p peer) measure(t *testing.T, l load) figure {
 	cores := benchCores()
 	cmd := exec.Command("taskset", append([]string{"-c", cores}, p.argv...)...)
 	cmd.Env = append(os.Environ(), p.env...)
-	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(strings.Count(cores, ",")+1))
+	cmd.Env = append(cmd.Env, "GOMAXPROCS="+strconv.Itoa(2*(strings.Count(cores, ",")+1))) // as schoolgate serve has it
 	if err := cmd.Start(); err != nil {
 		t.Skipf("SKIPPED: %s: %v (apt-get install dnsdist unbound dnsperf)", p.name, err)
 	}

@@ -7,7 +7,7 @@
 #   SCHOOLGATE_BENCH_LISTED=5000000   names on the list (230000)
 #   SCHOOLGATE_BENCH_CORES=0,1        cores of the servers (0)
 #   SCHOOLGATE_BENCH_LOAD=misses      only warm, misses or 5000/s
-#   SCHOOLGATE_BENCH_PEER=schoolgate  only one of the servers
+#   SCHOOLGATE_BENCH_PEER=schoolgate,bare  only these servers
 #   SCHOOLGATE_BENCH_ROUNDS=3         rounds after the one that warms up
 #   SCHOOLGATE_BENCH_PROFILE=cpu.prof a profile of ours
 set -eu

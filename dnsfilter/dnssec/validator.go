@@ -75,7 +75,7 @@ func New(cfg Config) *Validator {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	v := &Validator{
-		cfg: cfg, except: map[string]bool{}, cores: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		cfg: cfg, except: map[string]bool{}, cores: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 		young: map[string]*node{}, old: map[string]*node{}, steps: map[string]*step{},
 	}
 	for _, zone := range cfg.Except {
