@@ -128,7 +128,7 @@ func selfSign(key *ecdsa.PrivateKey, n New) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+	root := &x509.Certificate{
 		SerialNumber: serial,
 		Subject: pkix.Name{
 			CommonName:         clip(name, 48) + " " + hex.EncodeToString(serial.Bytes()[:3]),
@@ -139,7 +139,9 @@ func selfSign(key *ecdsa.PrivateKey, n New) (*x509.Certificate, error) {
 		KeyUsage:                    x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		ExcludedDNSDomains:          excluded,
 		PermittedDNSDomainsCritical: len(excluded) > 0,
-	}, &x509.Certificate{}, &key.PublicKey, key)
+	}
+	// Its own issuer by name, too: a device takes no other certificate for a root.
+	der, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
 	if err != nil {
 		return nil, err
 	}

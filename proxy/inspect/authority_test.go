@@ -29,6 +29,9 @@ func TestAuthority(t *testing.T) {
 	if _, err := Create(dir, New{Now: term}); err == nil {
 		t.Error("a second Create replaced the authority")
 	}
+	if c := a.Certificate; !bytes.Equal(c.RawIssuer, c.RawSubject) || len(c.Subject.CommonName) == 0 || c.CheckSignatureFrom(c) != nil {
+		t.Errorf("no device takes it for a root: issued by %q to %q, %v", c.Issuer, c.Subject, c.CheckSignatureFrom(c))
+	}
 	for name, mode := range map[string]os.FileMode{"": 0o700, "school-ca-1.key": 0o600, "school-ca-1.crt": 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v %v, want mode %o", name, info.Mode(), err, mode)
