@@ -31,7 +31,7 @@ type Alert struct {
 	First  time.Time        `json:"first"` // of its events
 	Last   time.Time        `json:"last"`
 	Count  int              `json:"count"`
-	Events []policy.EventID `json:"events"` // the first hundred
+	Events []policy.EventID `json:"events"` // the first hundred, the gravest among them
 	// Kinds counts the tries to get round the filter by their kind; nil for other alerts.
 	Kinds map[string]int `json:"kinds,omitempty"`
 
@@ -180,8 +180,11 @@ func (a *Alert) add(o *opening) (graver bool) {
 	if ev.Time.After(a.Last) {
 		a.Last = ev.Time
 	}
-	if len(a.Events) < maxEventID {
+	switch {
+	case len(a.Events) < maxEventID:
 		a.Events = append(a.Events, ev.ID)
+	case graver: // a hundred lesser ones must not hide what somebody was just told of
+		a.Events[maxEventID-1] = ev.ID
 	}
 	return graver
 }

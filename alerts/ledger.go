@@ -486,14 +486,12 @@ func (t *tx) summary(address string, ids []policy.EventID) error {
 func summaryKind(kinds map[mailKind]bool, n int) mailKind {
 	only := func(k mailKind) bool { return len(kinds) == 1 && kinds[k] }
 	switch {
-	case only(kindDigest), only(kindReminder):
+	case only(kindDigest), only(kindReminder), only(kindOverdue):
 		for k := range kinds {
 			return k
 		}
 	case n > 1:
 		return kindSummary
-	case only(kindOverdue):
-		return kindOverdue
 	}
 	return kindNew
 }

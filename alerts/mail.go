@@ -27,7 +27,7 @@ func (s *Service) message(m *Mail) Message {
 		ID: messageID(m, m.Seq), To: m.To, Subject: w.subject(), Text: w.text(),
 		Date: m.Queued.In(s.cfg.Location), Urgent: m.Severity >= 4 && m.Kind != kindReminder, Call: w.call(),
 	}
-	if (m.Kind == kindMore || m.Kind == kindGraver || m.Kind == kindOverdue) && m.Seq > 1 {
+	if (m.Kind == kindMore || m.Kind == kindGraver || m.Kind == kindOverdue && !w.many()) && m.Seq > 1 {
 		out.Thread = messageID(m, 1)
 	}
 	return out
@@ -94,6 +94,8 @@ func (w *writer) many() bool { return len(w.m.Alerts) > 1 }
 func (w *writer) manySubject() string {
 	n := len(w.m.Alerts)
 	switch w.m.Kind {
+	case kindOverdue:
+		return fmt.Sprintf("Schoolgate: %d alerts not acknowledged yet, highest severity %d", n, w.m.Severity)
 	case kindReminder:
 		return fmt.Sprintf("Schoolgate: %d alerts still not acknowledged, highest severity %d", n, w.m.Severity)
 	case kindDigest:
@@ -145,7 +147,8 @@ func (w *writer) opening() string {
 	case kindMore:
 		return "What raised this alert went on after our last e-mail. It is the same\nalert: if you have dealt with it, there may be nothing more to do."
 	case kindOverdue:
-		return "Nobody has acknowledged this alert in time, so you hear of it now.\nPlease take it on, or make sure that somebody does."
+		return w.plural("Nobody has acknowledged this alert in time, so you hear of it now.\nPlease take it on, or make sure that somebody does.",
+			"Nobody has acknowledged these alerts in time, so you hear of them now.\nPlease take them on, or make sure that somebody does.")
 	case kindReminder:
 		return w.plural("Nobody has acknowledged this alert. You are reminded each day until\nsomebody does.",
 			"Nobody has acknowledged these alerts. You are reminded each day until\nsomebody does.")
@@ -229,14 +232,14 @@ func (w *writer) look() string {
 	if w.many() {
 		command = "schoolgate alerts list"
 	}
-	return what + ". On the Schoolgate box: " + command + w.as() + ". IT support can help you to reach it: give them the reference and nothing else."
+	return what + ". On the Schoolgate box: " + command + w.as() + ". IT support can bring you to the box, but may not read it with you."
 }
 
 // answer asks somebody to take the alert on, and says what happens else.
 func (w *writer) answer() string {
 	what := "Acknowledge it (schoolgate alerts ack " + reference(w.m.Alerts[0]) + w.as() + " --by YOUR-NAME) to say that you are dealing with it."
 	if w.many() {
-		what = "Acknowledge each of them (schoolgate alerts ack, and its reference) to say that you are dealing with it."
+		what = "Acknowledge each of them (schoolgate alerts ack REFERENCE" + w.as() + " --by YOUR-NAME) to say that you are dealing with it."
 	}
 	switch {
 	case w.m.By.IsZero():

@@ -72,6 +72,7 @@ func TestMailWording(t *testing.T) {
 		{"severity_4_answer_by_tomorrow", "", Mail{Kind: kindNew, Seq: 1, Alerts: one, Severity: 4, Count: 2, First: at, Last: at.Add(2 * time.Minute), Queued: at, By: at.Add(24 * time.Hour), Else: "office"}},
 		{"overdue", console, Mail{Kind: kindOverdue, Seq: 3, Alerts: one, Severity: 5, Count: 4, First: at, Last: at.Add(4 * time.Minute), Queued: at.Add(10 * time.Minute), By: at.Add(20 * time.Minute), Else: RoleChair, As: RoleHead}},
 		{"overdue_last_of_the_chain", console, Mail{Kind: kindOverdue, Seq: 4, Alerts: one, Severity: 5, Count: 4, First: at, Last: at.Add(4 * time.Minute), Queued: at.Add(20 * time.Minute), By: at.Add(30 * time.Minute), As: RoleChair}},
+		{"overdue_three", "", Mail{Kind: kindOverdue, Seq: 3, Alerts: many[:3], Severity: 5, Count: 9, First: at, Last: at.Add(4 * time.Minute), Queued: at.Add(10 * time.Minute), By: at.Add(20 * time.Minute), Else: RoleChair, As: RoleHead}},
 		{"reminder", console, Mail{Kind: kindReminder, Seq: 5, Alerts: one, Severity: 4, Count: 4, First: at, Last: at.Add(4 * time.Minute), Queued: at.Add(23 * time.Hour)}},
 		{"reminder_of_three", console, Mail{Kind: kindReminder, Seq: 5, Alerts: many[:3], Severity: 4, Count: 9, First: at, Last: at.Add(4 * time.Minute), Queued: at.Add(23 * time.Hour)}},
 		{"digest", "", Mail{Kind: kindDigest, Seq: 1, Alerts: many[:4], Severity: 2, Count: 11, First: at, Last: at.Add(5 * time.Hour), Queued: at.Add(6 * time.Hour)}},

@@ -16,10 +16,10 @@ const (
 	kindGraver  mailKind = "graver"  // a graver event came within the quiet period
 	kindMore    mailKind = "more"    // the quiet period ended; so many more
 	kindSummary mailKind = "summary" // several alerts at once
-	kindOverdue mailKind = "overdue" // nobody acknowledged it in time
 	kindNotice  mailKind = "notice"  // news of the box itself
 
 	// Of one alert or more.
+	kindOverdue  mailKind = "overdue"  // nobody acknowledged it in time
 	kindDigest   mailKind = "digest"   // what can wait
 	kindReminder mailKind = "reminder" // still not acknowledged by anybody, each day
 )
@@ -44,11 +44,15 @@ type Mail struct {
 	Else     string           `json:"else,omitempty"` // the role told if it is not
 	As       string           `json:"as,omitempty"`   // the role as which the reader looks, if not dsl
 
-	Queued   time.Time `json:"queued"`
-	Next     time.Time `json:"next"` // not to be tried before
-	Attempts int       `json:"attempts,omitempty"`
-	Trouble  Trouble   `json:"trouble,omitempty"` // of the last try
-	Dead     bool      `json:"dead,omitempty"`    // given up; told in a summary once this person can be reached
+	Queued time.Time `json:"queued"`
+	Next   time.Time `json:"next"` // not to be tried before
+	// Wait is how far away Next was: a clock that was set back must not stretch it
+	// (F12).
+	Wait     time.Duration `json:"wait,omitempty"`
+	Attempts int           `json:"attempts,omitempty"`
+	Refusals int           `json:"refusals,omitempty"` // of those, when it was this mail and not the server as a whole
+	Trouble  Trouble       `json:"trouble,omitempty"`  // of the last try
+	Dead     bool          `json:"dead,omitempty"`     // given up; told in a summary once this person can be reached
 }
 
 // name is what the operator's log calls the mail.
@@ -82,7 +86,7 @@ func (l *ledger) due(by string) (m *Mail, wake time.Time, err error) {
 		return t.eachMail(func(c *Mail) error {
 			switch {
 			case c.Dead || lane(c.To) != by:
-			case !over(c.Next, t.now, slowest):
+			case !over(c.Next, t.now, c.Wait):
 				if wake.IsZero() || c.Next.Before(wake) {
 					wake = c.Next
 				}
@@ -250,7 +254,9 @@ func (l *ledger) failed(m *Mail, trouble Trouble) (died int, err error) {
 			c.Attempts++
 			c.Trouble = trouble
 			if !trouble.server() {
-				c.Next = t.now.Add(trouble.backoff(c.Attempts))
+				c.Refusals++
+				c.Wait = trouble.backoff(c.Refusals, c.Severity)
+				c.Next = t.now.Add(c.Wait)
 			}
 			if c.Attempts >= giveUpTries && t.now.Sub(c.Queued) > giveUpAfter {
 				if c.Notice != nil { // told anew if it still holds

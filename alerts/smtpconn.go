@@ -103,11 +103,19 @@ func (t Trouble) label() string {
 // slowest is the longest that a mail waits for its next try.
 const slowest = 6 * time.Hour
 
-func (t Trouble) backoff(tries int) time.Duration {
-	if t == TroublePermanent {
-		return jitter(tries, 15*time.Minute, slowest)
+// backoff is how long a mail steps back that has been turned away so often itself. What
+// somebody must act on within the hour is not kept for an hour.
+func (t Trouble) backoff(refusals int, severity uint8) time.Duration {
+	longest := time.Hour
+	switch {
+	case t == TroublePermanent && severity < 4:
+		return jitter(refusals, 15*time.Minute, slowest)
+	case t == TroublePermanent:
+		return jitter(refusals, 15*time.Minute, longest)
+	case severity >= 4:
+		longest = 5 * time.Minute
 	}
-	return jitter(tries, 30*time.Second, time.Hour)
+	return jitter(refusals, 30*time.Second, longest)
 }
 
 // SendError is why a mail was not taken.
