@@ -12,6 +12,7 @@ import (
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/incidents"
 	"schoolgate/policy"
 )
 
@@ -73,17 +74,60 @@ func (d *AlertDesk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
 
 // Events are what the alert is made of, from the journal; gaps in it are told.
 func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []policy.Event, err error) {
-	q := audit.Query{From: a.First, To: a.Last.Add(time.Second), Veil: Veil(d.cfg)}
+	if len(a.Events) == 0 {
+		return nil, nil
+	}
+	// By their numbers, which stay in order where the clock was set (F12).
+	q := audit.Query{After: slices.Min(a.Events) - 1, Before: slices.Max(a.Events) + 1, Veil: Veil(d.cfg)}
 	for e, problem := range Journal(d.cfg).Search(ctx, q) {
 		if problem != nil {
 			err = errors.Join(err, problem)
 			continue
 		}
-		if slices.Contains(a.Events, e.ID) {
+		if slices.Contains(a.Events, e.ID) && isOf(a, &e) {
 			events = append(events, e)
 		}
 	}
 	return events, err
+}
+
+// isOf reports whether an event can be one of an alert: a journal that took the place
+// of a lost one gives the same numbers again.
+func isOf(a *alerts.Alert, e *policy.Event) bool {
+	switch {
+	case e.Door == policy.DoorStaff:
+		return false
+	case a.Shared:
+		return true
+	case a.Device != "":
+		return e.Device == a.Device && e.Person == a.Person
+	}
+	return e.Client == a.Client && e.Person == a.Person
+}
+
+// Told are the incidents that pupils opened by the button on a page, of an alert that
+// told of it, as far as the reader may see them.
+func (d *AlertDesk) Told(ctx context.Context, a *alerts.Alert) (refs []string, err error) {
+	if a.Theme != ThemeTold {
+		return nil, nil
+	}
+	r, err := Incidents(ctx, d.cfg)
+	if err != nil {
+		return nil, err
+	}
+	role := incidents.RoleDSL
+	if d.Reader.As == alerts.RoleHead {
+		role = incidents.RoleHead
+	}
+	for _, i := range r.List(role) {
+		raised := func(s incidents.Step) bool {
+			return s.Act == incidents.ActAlerted && s.Facts != nil && slices.Contains(a.Events, s.Facts.Event)
+		}
+		if slices.ContainsFunc(i.Steps, raised) {
+			refs = append(refs, i.Ref())
+		}
+	}
+	return refs, r.Gaps()
 }
 
 // Act answers an alert: it is written into the journal, from where the running

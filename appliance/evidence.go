@@ -116,7 +116,7 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 	}
 	about := bundleAbout{
 		School: cfg.School.Name, Incident: i.Ref(), Made: time.Now().UTC().Truncate(time.Second), By: o.By, Reason: o.Reason,
-		Rule:       "every entry that the incident names, and every entry of the same device from the first time to the last",
+		Rule:       "every entry that the incident names, and every entry of the same device from the first time to the last; what somebody else did who had signed in on it is left out",
 		Unreadable: unreadable,
 	}
 	if !i.Facts.Time.IsZero() {
@@ -152,6 +152,8 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
 	have := map[policy.EventID]bool{}
 	journal, veil := Journal(cfg), Veil(cfg)
+	// Of a shared device: whoever else had signed in on it is another child.
+	mine := func(e *policy.Event) bool { return e.Person == "" || e.Person == i.Facts.Person }
 	if _, err := os.Stat(journal.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -168,8 +170,11 @@ func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incid
 		if err != nil {
 			return nil, 0, err
 		}
-		veil(&e)
-		list, have[e.ID] = append(list, e), true
+		have[e.ID] = true
+		if mine(&e) {
+			veil(&e)
+			list = append(list, e)
+		}
 	}
 	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvidence, Veil: veil}
 	if q.Device == "" {
@@ -186,7 +191,7 @@ func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incid
 		if err != nil {
 			return nil, 0, err
 		}
-		if !have[e.ID] {
+		if !have[e.ID] && mine(&e) {
 			list = append(list, e)
 		}
 	}

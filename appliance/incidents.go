@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"time"
 
 	"schoolgate/alerts"
@@ -171,12 +171,27 @@ func FactsOfAlert(ctx context.Context, cfg *configs.Config, reference string, ro
 	if err != nil {
 		return incidents.Facts{}, "", err
 	}
-	if len(a.Events) == 0 {
-		return incidents.Facts{}, "", fmt.Errorf("%s names no entry of the log", a.Reference())
+	if told, err := desk.Told(ctx, a); err != nil || len(told) > 0 {
+		return incidents.Facts{}, "", errors.Join(fmt.Errorf("%s: a pupil opened %s by the button on a page: say what it is about (incidents triage)", a.Reference(), strings.Join(told, ", ")), err)
 	}
-	f, s, err := FactsOf(ctx, cfg, a.Events[0])
-	f.Alert, f.More = a.Reference(), a.Events[1:min(len(a.Events), maxMore)]
-	return f, s, err
+	events, err := desk.Events(ctx, a)
+	if len(events) == 0 {
+		return incidents.Facts{}, "", errors.Join(fmt.Errorf("%s: none of its entries is in the log any more", a.Reference()), err)
+	}
+	gravest := &events[0] // of several, the first
+	for n := range events {
+		if events[n].Severity > gravest.Severity {
+			gravest = &events[n]
+		}
+	}
+	f := facts(gravest)
+	f.Alert = a.Reference()
+	for n := range events {
+		if id := events[n].ID; id != gravest.ID && len(f.More) < maxMore {
+			f.More = append(f.More, id)
+		}
+	}
+	return f, subject(cfg, gravest), nil
 }
 
 // around is how far from the time that somebody remembers the log is looked
@@ -198,7 +213,11 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
 	}
 	var best policy.Event
-	var more []policy.EventID
+	type other struct {
+		id     policy.EventID
+		person string
+	}
+	var more []other
 	for e, err := range Journal(cfg).Search(ctx, q) {
 		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
 			continue // what can be read is better than nothing
@@ -210,7 +229,7 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 			continue
 		}
 		if len(more) < maxMore {
-			more = append(more, e.ID)
+			more = append(more, other{e.ID, strings.Clone(e.Person)})
 		}
 		if best.ID == 0 || graver(&e, &best, at) {
 			best = e
@@ -221,7 +240,11 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 	}
 	Veil(cfg)(&best)
 	f := facts(&best)
-	f.More = slices.DeleteFunc(more, func(id policy.EventID) bool { return id == best.ID })
+	for _, o := range more {
+		if o.id != best.ID && (o.person == "" || o.person == best.Person) { // who else had signed in on it has no part in this
+			f.More = append(f.More, o.id)
+		}
+	}
 	return f, subject(cfg, &best), nil
 }
 
@@ -241,6 +264,9 @@ func SealedAddress(ctx context.Context, cfg *configs.Config, ref string, role in
 	none := errors.New("no sealed address is kept of it: it is of no mandatory list, or incidents.seal_to had no keys when it happened")
 	if id, err := policy.ParseEventID(ref); err == nil {
 		e, err := Journal(cfg).Event(ctx, id)
+		if err == nil && !role.Sees(subject(cfg, &e)) {
+			return nil, fmt.Errorf("%s: %w", id, incidents.ErrUnknown)
+		}
 		if err == nil && e.Sealed == "" {
 			err = fmt.Errorf("%s: %w", id, none)
 		}

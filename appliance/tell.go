@@ -36,8 +36,8 @@ const (
 	tellWords   = 300              // letters that a child in KS2 may write
 	toldBy      = "a pupil, on the block page"
 
-	// themeTold is what such an alert is about, so that it is one of its own.
-	themeTold    = "told"
+	// ThemeTold is what such an alert is about, so that it is one of its own.
+	ThemeTold    = "told"
 	severityTold = 3
 )
 
@@ -216,7 +216,7 @@ func (a *Appliance) raiseTold(i *incidents.Incident) error {
 	f := &i.Facts
 	e := policy.Event{
 		Time: time.Now(), Door: policy.DoorHTTP, Client: f.Client, Device: f.Device, Group: f.Group, Profile: f.Profile, Person: f.Person,
-		Pupil: true, Verdict: policy.Block, Reason: policy.ReasonDefault, Theme: themeTold, Finding: themeTold,
+		Pupil: true, Verdict: policy.Block, Reason: policy.ReasonDefault, Use: policy.UsePerson, Theme: ThemeTold, Finding: ThemeTold,
 		Severity: max(severityTold, f.Severity), PolicyVersion: a.engine.Current().Policy.Version, StoreVersion: a.engine.Current().StoreVersion,
 	}
 	if err := a.journal.Record(&e); err != nil {

@@ -186,8 +186,8 @@ const (
 	rolePage  Role = "page"  // the block page itself: it may open, and see nothing
 )
 
-// sees reports whether a role may see incidents about a subject.
-func (r Role) sees(s Subject) bool {
+// Sees reports whether a role may see incidents about a subject.
+func (r Role) Sees(s Subject) bool {
 	switch s {
 	case Pupils:
 		return r == RoleDSL || r == RoleHead

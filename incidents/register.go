@@ -161,7 +161,7 @@ func (r *Register) List(role Role) (list []Incident) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, i := range r.all {
-		if role.sees(i.Subject) {
+		if role.Sees(i.Subject) {
 			list = append(list, i.clone())
 		}
 	}
@@ -175,7 +175,7 @@ func (r *Register) find(ref string, role Role) (*Incident, error) {
 		return nil, err
 	}
 	i := r.all[id]
-	if i == nil || !role.sees(i.Subject) {
+	if i == nil || !role.Sees(i.Subject) {
 		return nil, fmt.Errorf("%s: %w", RefOf(id), ErrUnknown)
 	}
 	return i, nil
@@ -258,10 +258,15 @@ func (r *Register) mayOpen(c *Command) error {
 		c.Facts = &Facts{}
 	}
 	if of, ok := r.byEvent[c.Facts.Event]; ok && c.Facts.Event != 0 {
-		if i := r.all[of]; i != nil && !c.Role.sees(i.Subject) { // which incident is not for them to know
+		if i := r.all[of]; i != nil && !c.Role.Sees(i.Subject) { // which incident is not for them to know
 			return fmt.Errorf("%s is being looked into already", c.Facts.Event)
 		}
 		return fmt.Errorf("%s was opened of %s already", RefOf(of), c.Facts.Event)
+	}
+	for _, i := range r.all { // who may open one of an alert may see the alert
+		if c.Facts.Alert != "" && i.Facts.Alert == c.Facts.Alert && c.Role.Sees(i.Subject) {
+			return fmt.Errorf("%s was opened of %s already", i.Ref(), c.Facts.Alert)
+		}
 	}
 	switch c.Subject {
 	case Pupils, Staff, Head:

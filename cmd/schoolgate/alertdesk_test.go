@@ -72,6 +72,15 @@ func TestAlertIsAnswered(t *testing.T) { // R33-R36, M9, privacy 8
 	}
 	head := until("1 of 1 alerts", "alerts", "list", "--as", "chair") // the staff's, and none of the pupils'
 	staff := lineWith(t, head, "child_abuse")
+	show = b.Run("alerts", "show", staff, "--as", "head", "--by", "H. Teacher", "--reason", "the mail of this morning")
+	for _, want := range []string{"alerts ack " + staff + " --as head --by", "incidents open --alert " + staff + " --as head --by"} {
+		if !strings.Contains(show, want) {
+			t.Errorf("what is to be done does not hold %q:\n%s", want, show)
+		}
+	}
+	if reads := b.Run("audit", "reads"); !strings.Contains(reads, "the mail of this morning (as head)") {
+		t.Errorf("the reason is not on record:\n%s", reads)
+	}
 	b.Stop()
 	if out := b.Run("alerts", "ack", staff, "--as", "head", "--by", "H. Teacher"); !strings.Contains(out, "takes effect as soon as Schoolgate runs") {
 		t.Errorf("ack while it does not run: %s", out)

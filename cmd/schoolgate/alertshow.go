@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,19 +12,24 @@ import (
 	"time"
 
 	"schoolgate/alerts"
+	"schoolgate/appliance"
 	"schoolgate/policy"
 )
 
 type alertsShowCmd struct {
 	readerFlags
+	reader
 	Reference string `arg:"" name:"REF" help:"Reference of the alert, e.g. AL-1F-1."`
-	By        string `help:"Who you are, for the record (default: the user of this terminal)." env:"SCHOOLGATE_BY,SUDO_USER,USER" default:"unknown" placeholder:"NAME"`
 }
 
 // Run shows an alert with its events. That somebody read them is recorded before
 // they are printed.
 func (c *alertsShowCmd) Run(s *session) error {
-	desk, zone, err := c.desk(s, c.By)
+	cfg, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	desk, zone, err := c.desk(s, c.by())
 	if err != nil {
 		return err
 	}
@@ -31,18 +37,32 @@ func (c *alertsShowCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if _, err := desk.Act(s.ctx, a, alerts.ActShow, "as "+c.As); err != nil {
+	if err := c.ask(s, cfg); err != nil {
+		return err
+	}
+	if _, err := desk.Act(s.ctx, a, alerts.ActShow, c.why()); err != nil {
 		return err
 	}
 	events, err := desk.Events(s.ctx, a)
-	v := alertView{w: s.stdout, a: a, zone: zone, now: time.Now()}
-	return errors.Join(v.print(events, desk.Earlier(a)), err)
+	told, toldErr := desk.Told(s.ctx, a)
+	v := alertView{w: s.stdout, a: a, as: c.As, told: told, zone: zone, now: time.Now()}
+	return errors.Join(v.print(events, desk.Earlier(a)), err, toldErr)
+}
+
+// why is the reason, and as whom somebody looks.
+func (c *alertsShowCmd) why() string {
+	if c.Reason == "" {
+		return "as " + c.As
+	}
+	return c.Reason + " (as " + c.As + ")"
 }
 
 // alertView prints one alert in plain words.
 type alertView struct {
 	w    io.Writer
 	a    *alerts.Alert
+	as   string   // whom the reader says they are
+	told []string // the incidents that a pupil opened by the button on a page
 	zone *time.Location
 	now  time.Time
 }
@@ -84,8 +104,10 @@ func (v *alertView) happened() string {
 		return fmt.Sprintf("%s asked %s for something on a mandatory list (child abuse or terrorism). It was refused.\nWhat it was is sealed. Nobody may open, copy or search for it.", who, times)
 	case a.Theme == alerts.ThemeBypass:
 		return fmt.Sprintf("%s tried %s to get round the filter: %s.", who, times, v.kinds())
+	case a.Theme == appliance.ThemeTold:
+		return fmt.Sprintf("A pupil pressed the button to tell a grown-up, on a page that was refused, %s. Please see the child.\nWhat the child saw, and wrote, is in the register of incidents: %s.", times, cmp.Or(strings.Join(v.told, ", "), "schoolgate incidents list"))
 	}
-	return fmt.Sprintf("%s raised the theme %q %s.", who, a.Theme, times)
+	return fmt.Sprintf("%s raised a concern about %s, %s.", who, strings.ReplaceAll(a.Theme, "_", " "), times)
 }
 
 func (v *alertView) kinds() string {
@@ -216,12 +238,23 @@ func (v *alertView) printNext() {
 	if v.a.Severity >= 5 {
 		fmt.Fprintln(v.w, "  If a child may be in danger now, follow your child protection procedures, or call 999.\n  Do not open or copy the page. Keep the device as it is.")
 	}
+	as := ""
+	if v.as != alerts.RoleDSL {
+		as = " --as " + v.as
+	}
 	switch v.a.State {
 	case alerts.StateNew:
-		fmt.Fprintf(v.w, "  schoolgate alerts ack %s --by NAME\n", ref)
+		fmt.Fprintf(v.w, "  To say that you are dealing with it:  schoolgate alerts ack %s%s --by NAME\n", ref, as)
 	case alerts.StateReview:
-		fmt.Fprintf(v.w, "  schoolgate alerts close %s --by NAME --outcome OUTCOME --reason TEXT\n", ref)
+		fmt.Fprintf(v.w, "  When it is dealt with:  schoolgate alerts close %s%s --by NAME --outcome OUTCOME --reason TEXT\n", ref, as)
 	default:
 		fmt.Fprintln(v.w, "  Nothing: it is closed.")
+		return
 	}
+	role := map[string]string{alerts.RoleHead: " --as head", alerts.RoleChair: " --as chair"}[v.as]
+	if len(v.told) > 0 {
+		fmt.Fprintf(v.w, "  To read what the child told:  schoolgate incidents show %s%s --by NAME --reason TEXT\n", v.told[0], role)
+		return
+	}
+	fmt.Fprintf(v.w, "  If it is a breach or an incident:  schoolgate incidents open --alert %s%s --by NAME --kind KIND\n", ref, role)
 }

@@ -43,7 +43,7 @@ func (c *auditSubjectCmd) Run(s *session) error {
 		Person: c.Person, Device: c.Device, From: q.From, To: q.To, School: cfg.School.Name, Made: time.Now(), Location: loc,
 	}
 	open := 0
-	if subject.Alerts, open, err = alertsOf(cfg, c.Device); err != nil {
+	if subject.Alerts, open, err = alertsOf(cfg, c.Person, c.Device); err != nil {
 		return err
 	}
 	about, err := c.incidents(s, cfg, subject)
@@ -66,7 +66,7 @@ func (c *auditSubjectCmd) Run(s *session) error {
 	fmt.Fprintf(s.stdout, "%s written to %s: %s, %s and %s about them; read-me-first.html explains it\n", c.whose(), c.Out,
 		counted(copied.Requests, "request"), counted(copied.Acts, "act"), counted(copied.About, "act"))
 	if open > 0 {
-		fmt.Fprintf(s.stdout, "%s of the device not closed yet: not listed in it. Ask the DSL before you hand it over.\n", counted(open, "alert"))
+		fmt.Fprintf(s.stdout, "%s of theirs not closed yet: not listed in it. Ask the DSL before you hand it over.\n", counted(open, "alert"))
 	}
 	if about != "" {
 		fmt.Fprintln(s.stdout, about)
@@ -173,9 +173,9 @@ func packed(name string, from fs.FS) (err error) {
 	return errors.Join(z.Close(), f.Sync())
 }
 
-// alertsOf is the closed alerts of a device, as far as its user is told of them.
-func alertsOf(cfg *configs.Config, device string) (list []audit.SubjectAlert, open int, err error) {
-	closed, open, err := appliance.AlertsOf(cfg, device)
+// alertsOf is the closed alerts of a person or device, as far as they are told of them.
+func alertsOf(cfg *configs.Config, person, device string) (list []audit.SubjectAlert, open int, err error) {
+	closed, open, err := appliance.AlertsOf(cfg, person, device)
 	for i := range closed {
 		a := &closed[i]
 		list = append(list, audit.SubjectAlert{

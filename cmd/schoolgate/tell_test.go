@@ -122,6 +122,17 @@ func TestTellSomebody(t *testing.T) { // R17, R18, R20, S12
 	}
 	wantMails(t, mail, map[string]int{"dsl@school.example 3": 1})
 
+	told := lineWith(t, b.Run("alerts", "list"), " told ")
+	show := b.Run("alerts", "show", told)
+	for _, want := range []string{"A pupil pressed the button to tell a grown-up", "register of incidents: IN-1.", "schoolgate incidents show IN-1 --by NAME"} {
+		if !strings.Contains(show, want) {
+			t.Errorf("the alert does not say %q:\n%s", want, show)
+		}
+	}
+	if _, trouble, err := b.Try("incidents", "open", "--alert", told, "--by", "A DSL", "--kind", "bullying"); err == nil || !strings.Contains(trouble, "a pupil opened IN-1") {
+		t.Errorf("a second incident of what a pupil told: %v %s", err, trouble)
+	}
+
 	inside := button(t, fetch(t, tablet, "https://blocked.example/x").body)
 	if got := press(t, tablet, "https://blocked.example", inside, ""); got.status != http.StatusOK {
 		t.Errorf("inside https: %d %s", got.status, got.body)
