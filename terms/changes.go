@@ -75,7 +75,7 @@ func statements(packs map[string]string) map[string]statement {
 	for _, r := range l.rules {
 		limits := limitsOf(r)
 		for _, s := range r.say {
-			st := statement{text: fmt.Sprintf("%s %d %q%s", r.theme, r.severity, s.text, limits), severity: r.severity, hears: true}
+			st := statement{text: fmt.Sprintf("%s %d %q%s", r.theme, r.severity, s.text, limits), severity: r.severity, hears: r.over == 0, either: r.over != 0}
 			add(st, "term", r.theme.String(), r.language, s.text, limits)
 		}
 	}
@@ -128,6 +128,14 @@ func limitsOf(r *ruleSource) string {
 		fmt.Fprintf(&b, " %s", list.name)
 		for _, w := range list.words {
 			fmt.Fprintf(&b, " %q", w.text)
+		}
+	}
+	if r.over != 0 {
+		b.WriteString(" over")
+		for _, t := range Themes() {
+			if r.over.Has(t) {
+				b.WriteString(" " + t.String())
+			}
 		}
 	}
 	return b.String()

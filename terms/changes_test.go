@@ -23,6 +23,7 @@ func TestChanges(t *testing.T) { // M3, S3: nobody loosens alone
 		{"an exception less", strings.Replace(base, "never: [weed killer]\n", "", 1), []string{`- never drugs "weed killer"`}},
 		{"a grade below", base + "grade: [{severity: 1, say: [weed club]}]", []string{`LOOSENS + grade 1 drugs "weed club"`}},
 		{"the gravest grade", base + "grade: [{severity: 5, say: [weed club]}]", []string{`+ grade 5 drugs "weed club"`}},
+		{"help that speaks over a theme", strings.Replace(base, "other]}]", "other]}, {theme: help_seeking, severity: 1, over: [drugs], say: [no more]}]", 1), []string{`LOOSENS + help_seeking 1 "no more" over drugs`}},
 		{"a spelling", base + "same: {kitten: [kitn]}", []string{`LOOSENS + same "kitn" read as "kitten"`}},
 		{"nothing left", "theme: drugs\n", []string{`- never drugs "weed killer"`, `LOOSENS - drugs 3 "bongo juice"`, `LOOSENS - drugs 3 "other"`}},
 	} {

@@ -190,7 +190,7 @@ func (c *compiler) exceptions() {
 
 // terms adds the phrases of a block.
 func (c *compiler) terms(r *ruleSource) {
-	shared := &rule{with: c.contextOf(r.with), and: c.contextOf(r.and), unless: c.contextOf(r.unless)}
+	shared := &rule{with: c.contextOf(r.with), and: c.contextOf(r.and), unless: c.contextOf(r.unless), over: r.over}
 	seen := map[string]bool{}
 	for _, s := range r.say {
 		if len(c.set.terms) >= maxTerms {

@@ -32,9 +32,12 @@ func (s *Set) Explain(words string, bands Bands) Explanation {
 	defer s.pool.Put(sc)
 	s.listen(sc, words)
 	e := Explanation{Folded: string(sc.folded)}
-	best := -1
+	best, over := -1, s.over(sc)
 	for i := range sc.hits {
 		f := s.finding(sc, &sc.hits[i], bands)
+		if f.Why == "" && over.Has(f.Term.Theme) {
+			f.Why = "the search looks for help with it"
+		}
 		e.Findings = append(e.Findings, f)
 		if f.Why == "" && (best < 0 || s.graver(sc.hits[i], sc.hits[best])) {
 			best = i

@@ -163,6 +163,7 @@ type ruleSource struct {
 	say       []said
 	with, and []said
 	unless    []said
+	over      ThemeSet
 }
 
 func newLoader() *loader { return &loader{} }
@@ -277,7 +278,7 @@ func (l *loader) readWords(fields map[string]node) {
 // readRule reads a block of phrases that share severity, bands and context.
 func (l *loader) readRule(n node, theme Theme, language string) {
 	r := &ruleSource{theme: theme, language: language, bands: PupilBands}
-	fields := n.fields("terms", "theme", "severity", "bands", "with", "and", "unless", "say")
+	fields := n.fields("terms", "theme", "severity", "bands", "with", "and", "unless", "over", "say")
 	if f, ok := fields["theme"]; ok {
 		r.theme = f.theme()
 	} else if theme == NoTheme {
@@ -302,6 +303,21 @@ func (l *loader) readRule(n node, theme Theme, language string) {
 	}
 	if f, ok := fields["unless"]; ok {
 		r.unless = f.phrases("unless")
+	}
+	if f, ok := fields["over"]; ok {
+		for _, s := range f.phrases("over") {
+			over, known := ParseTheme(s.text)
+			switch {
+			case !known:
+				l.problem(s.at, "over: unknown theme %q (one of %v)", shown(s.text), Themes())
+			case !r.theme.Shielded():
+				l.problem(s.at, "over: only help that is looked for speaks over another theme (theme: %s)", HelpSeeking)
+			case over.Shielded():
+				l.problem(s.at, "over: %s does not speak over itself", over)
+			default:
+				r.over = r.over.With(over)
+			}
+		}
 	}
 	if f, ok := fields["say"]; ok {
 		r.say = f.phrases("say")

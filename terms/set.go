@@ -75,6 +75,8 @@ type rule struct {
 	with   []int32 // one of these contexts must be in the search, if there are any
 	and    []int32 // and one of these
 	unless []int32 // none of these may be
+
+	over ThemeSet // themes that are silent beside these phrases
 }
 
 // scratch is what one search needs while it is looked at; it is used again.
@@ -129,11 +131,11 @@ func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit 
 	sc := s.scratch()
 	defer s.pool.Put(sc)
 	s.listen(sc, words)
-	best := -1
+	best, over := -1, s.over(sc)
 	for i := range sc.hits {
 		h := &sc.hits[i]
 		t := &s.terms[h.term]
-		heard := t.Bands&bands != 0 && themes.Has(t.Theme) || t.Theme.Shielded()
+		heard := t.Bands&bands != 0 && themes.Has(t.Theme) && !over.Has(t.Theme) || t.Theme.Shielded()
 		if !heard || !s.inContext(sc, t.rule) {
 			continue
 		}
@@ -149,6 +151,20 @@ func (s *Set) match(words string, bands Bands, themes ThemeSet, tell bool) (hit 
 		said = strings.Trim(string(sc.text[h.start:h.end]), " ")
 	}
 	return Hit{&s.terms[h.term], h.severity}, said, true
+}
+
+// over is the themes that are spoken over: who asks how to stop is heard as one who
+// looks for help, whatever it is that should stop.
+func (s *Set) over(sc *scratch) (silent ThemeSet) {
+	for i := range sc.hits {
+		h := &sc.hits[i]
+		if r := s.terms[h.term].rule; r.over != 0 && s.inContext(sc, r) {
+			if s.weigh(sc, h); h.severity > 0 {
+				silent |= r.over
+			}
+		}
+	}
+	return silent
 }
 
 // graver is the order in which terms speak: severity, theme, length; then the place
