@@ -181,6 +181,10 @@ func inQuery(h policy.Host, query string, anywhere bool) (list []string) {
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
+		if bare := addressAlone(pair); bare != "" { // ?https://www.example.org/?a=b
+			list = append(list, bare)
+			continue
+		}
 		value = unescapedFully(value)
 		known := slices.Contains(params, strings.ToLower(key))
 		if known {
@@ -198,6 +202,17 @@ func inQuery(h policy.Host, query string, anywhere bool) (list []string) {
 		}
 	}
 	return list
+}
+
+// addressAlone is the address that a piece of a query is, without a name for it.
+func addressAlone(pair string) string {
+	plain := unescapedFully(pair)
+	for _, scheme := range []string{"http:/", "https:/"} {
+		if len(plain) > len(scheme) && strings.EqualFold(plain[:len(scheme)], scheme) {
+			return plain
+		}
+	}
+	return fromBase64(pair)
 }
 
 // address reads what may be an address; slashes that a path lost are given back.

@@ -46,6 +46,9 @@ func TestNested(t *testing.T) {
 		{"a web proxy, escaped", "https://anything.test/service/https%3A%2F%2Fbad.example%2Fx", "bad.example/x"},
 		{"an unknown site, by parameter", "https://anything.test/?go=https://bad.example/x&a=b", "bad.example/x"},
 		{"an unknown site, in base64", "https://anything.test/?go=" + b64, "bad.example/x"},
+		{"an unknown site, without a name for it", "https://anything.test/browse?https://bad.example/x?a=b", "bad.example/x?a=b"},
+		{"the same, escaped", "https://anything.test/browse?https%3A%2F%2Fbad.example%2Fx", "bad.example/x"},
+		{"the same, in base64", "https://anything.test/browse?" + b64, "bad.example/x"},
 		{"an address as a number", "https://anything.test/http://3232235777/", "192.168.1.1/"},
 
 		{"nothing", "https://anything.test/a/b?c=d", ""},
