@@ -209,6 +209,9 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 		s.metrics.refusedDestinations.Inc()
 		t.finding = findingDestination
 		o.ruling = refuse(o.ruling, policy.ReasonDestination)
+	case err != nil && s.nowhere(t, o, err):
+		t.finding = findingElsewhere
+		o.ruling = refuse(o.ruling, policy.ReasonProtocol)
 	case err != nil:
 		s.metrics.dialFailed(err)
 		return errorStatus(err)

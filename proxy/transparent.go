@@ -243,6 +243,15 @@ func (s *Server) elsewhere(t *target, addrs []netip.Addr) bool {
 	return true
 }
 
+// nowhere reports whether a pupil's connection shows a name that there is not, and
+// that it was never given for the address it goes to: the name is made up, and the
+// address is what was meant, as with the relays of Tor (Y10).
+func (s *Server) nowhere(t *target, o *outcome, err error) bool {
+	var unknown *net.DNSError
+	return t.dst.IsValid() && o.ruling.Band().Pupil() && onNoList(o.ruling.Reason) &&
+		errors.As(err, &unknown) && unknown.IsNotFound && s.elsewhere(t, nil)
+}
+
 // hostOfAddr is an address as a host; none for no address.
 func hostOfAddr(a netip.Addr) policy.Host {
 	if !a.IsValid() {

@@ -57,7 +57,7 @@ func TestTransparentHTTP(t *testing.T) {
 // TestTransparentTLS: the SNI is what is judged and what is dialled; the bytes
 // pass untouched (Y20, Y21).
 func TestTransparentTLS(t *testing.T) {
-	remembered := nameMemory{"198.51.100.7": {"example.com", "open.test"}, "198.51.100.8": {"example.com", "blocked.test"}}
+	remembered := nameMemory{"198.51.100.7": {"example.com", "open.test"}, "198.51.100.8": {"example.com", "blocked.test"}, "198.51.100.10": {"nowhere.test"}}
 	for _, c := range []struct {
 		name, dst, sni string
 		open           bool
@@ -67,7 +67,8 @@ func TestTransparentTLS(t *testing.T) {
 		{"an address never given for that name", "198.51.100.9", "example.com", true, "example.com", "elsewhere"},
 		{"a blocked name at an open address", "127.0.0.1", "blocked.test", false, "blocked.test", ""},
 		{"a name that leads inside", "127.0.0.1", "inside.test", false, "inside.test", "inside"},
-		{"a name that leads nowhere", "127.0.0.1", "nowhere.test", false, "nowhere.test", ""},
+		{"a name that there is not (Y10)", "198.51.100.9", "nowhere.test", false, "nowhere.test", "elsewhere"},
+		{"a name that there is not any more", "198.51.100.10", "nowhere.test", false, "nowhere.test", ""},
 		{"a name that is none", "127.0.0.1", "bad name!", false, "", "malformed"},
 		{"no name, but we gave names for the address", "198.51.100.7", "", true, "example.com", "no_sni"},
 		{"no name, and one of those is blocked", "198.51.100.8", "", false, "blocked.test", "no_sni"},
