@@ -41,7 +41,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		return fmt.Errorf("inspect: %w", err)
 	}
 	a.openWatch()
-	cfg.Names, cfg.Watch = a.dns, a.watch
+	cfg.Names, cfg.Fronts, cfg.Watch = a.dns, a.dns, a.watch
 	if cfg.TLS, err = a.proxyTLS(); err != nil {
 		return fmt.Errorf("proxy.tls_listen: %w", err)
 	}

@@ -161,10 +161,10 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-func (c Config) upstream(batch func() upstream.Batch) upstream.Config {
+func (c Config) upstream(batch func() upstream.Batch, front func(owner, front string, key uint8)) upstream.Config {
 	return upstream.Config{
 		Servers: c.Upstreams, Ordered: c.Ordered, Zones: c.Zones, PrivateZones: c.PrivateZones, PrivateNets: c.PrivateNets,
 		TrustAD: c.TrustAD, Validate: c.DNSSEC == DNSSECValidate, Anchors: c.Anchors, Unvalidated: c.Unvalidated,
-		Log: c.Log, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, NewBatch: batch, Metrics: c.Metrics,
+		Log: c.Log, CacheBytes: c.CacheBytes, MinTTL: c.minTTL, NewBatch: batch, Front: front, Metrics: c.Metrics,
 	}
 }

@@ -30,6 +30,7 @@ type Server struct {
 	words    *refusalWords
 	given    *given
 	tunnels  *tunnels
+	fronts   fronts
 
 	batchSink batchSink // the sink, if it takes batches
 	guests    *guests
@@ -66,7 +67,7 @@ func New(cfg Config) (*Server, error) {
 		strays:     rate.NewLimiter(10, 10),
 		blockedTTL: uint32(cfg.BlockedTTL / time.Second), answerTTL: uint32(cfg.AnswerTTL / time.Second),
 	}
-	if s.resolver, err = upstream.New(cfg.upstream(s.newLanding)); err != nil {
+	if s.resolver, err = upstream.New(cfg.upstream(s.newLanding, s.fronts.add)); err != nil {
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
 	s.names = newNames(rememberNames, s.servedElsewhere)

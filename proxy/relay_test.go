@@ -71,8 +71,8 @@ func noise(seed uint64, n int) []byte {
 func TestECH(t *testing.T) {
 	withECH := func(name string) []byte {
 		// The extension goes at the end of a hello, and the three lengths grow.
-		h := append(clientHelloFor(t, name), 0xfe, 0x0d, 0, 4, 1, 2, 3, 4)
-		grow := func(at int) { n := int(h[at])<<8 | int(h[at+1]); h[at], h[at+1] = byte((n+8)>>8), byte(n+8) }
+		h := append(clientHelloFor(t, name), 0xfe, 0x0d, 0, 12, 0, 0, 1, 0, 1, 9, 0, 1, 1, 0, 1, 1) // key 9
+		grow := func(at int) { n := int(h[at])<<8 | int(h[at+1]); h[at], h[at+1] = byte((n+16)>>8), byte(n+16) }
 		grow(3)
 		grow(7)
 		at := 5 + 4 + 2 + 32
@@ -90,12 +90,19 @@ func TestECH(t *testing.T) {
 		{"a pupil, a front", "127.0.0.1", "cloudflare-ech.com", false, findingECH},
 		{"staff, a front", "127.0.0.2", "cloudflare-ech.com", true, findingECH},
 		{"a pupil, GREASE", "127.0.0.1", "open.test", true, ""},
+		{"a pupil, a front by the records of others", "127.0.0.1", "front.test", false, findingECH},
+		{"the same by another key", "127.0.0.1", "otherkey.test", true, findingSNI},
+		{"a pupil, a site that a list knows", "127.0.0.1", "known.test", true, findingSNI},
 	} {
 		o := origin(t, hello)
 		b := newBox(t, func(c *Config) {
 			c.ConnectPorts = []uint16{portNum(t, o)}
-			c.Resolver.(names)["cloudflare-ech.com"] = []string{"127.0.0.1"}
+			for _, name := range []string{"cloudflare-ech.com", "front.test", "otherkey.test", "known.test"} {
+				c.Resolver.(names)[name] = []string{"127.0.0.1"}
+			}
+			c.Fronts = fronts{"front.test": 9, "otherkey.test": 8, "known.test": 9}
 		})
+		b.school.set("known.test", allowedBy(policy.ReasonCategory))
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(c.from)}}
 		conn, err := d.Dial("tcp", b.addr)
 		if err != nil {
@@ -116,6 +123,14 @@ func TestECH(t *testing.T) {
 			t.Errorf("%s: event %+v", c.name, e)
 		}
 	}
+}
+
+// fronts are names with the key that sites have published for each.
+type fronts map[string]uint8
+
+func (f fronts) ECHFront(name string, key uint8) bool {
+	k, ok := f[name]
+	return ok && k == key
 }
 
 // TestSafeTunnel: 4.1. On CONNECT the safe host is dialled and the TLS name is

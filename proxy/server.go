@@ -27,6 +27,7 @@ type Server struct {
 	pages    Pages
 	tellPath string
 	button   func(http.ResponseWriter, *http.Request, netip.Addr) // may be nil
+	fronts   Fronts                                               // may be nil
 	names    Names                                                // may be nil
 	log      *slog.Logger
 	metrics  *metrics
@@ -109,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, tellPath: cfg.TellPath, button: cfg.Tell, names: cfg.Names,
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, tellPath: cfg.TellPath, button: cfg.Tell, names: cfg.Names, fronts: cfg.Fronts,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),

@@ -26,6 +26,12 @@ type Names interface {
 	Names(client, addr netip.Addr, now time.Time) []string
 }
 
+// Fronts knows the names that are shown in place of encrypted ones, from the records
+// that the DNS door took the keys out of: by name, and the number of the key.
+type Fronts interface {
+	ECHFront(name string, key uint8) bool
+}
+
 // kind says what a listener carries; the zero kind is the explicit proxy.
 type kind struct {
 	proxy  bool // an explicit proxy, which browsers are told of
@@ -190,7 +196,7 @@ func (tn *tunnel) named(hello *sniff.Hello) []target {
 		t.Host = host
 		if err != nil {
 			t.refuse(policy.ReasonBadHost, findingMalformed, 0)
-		} else if hello.ECH && echFront(host) {
+		} else if tn.server.hides(hello, &t) {
 			t.finding = findingECH
 			if tn.server.decide(&t).Band().Pupil() {
 				t.refuse(policy.ReasonProtocol, findingECH, 0)

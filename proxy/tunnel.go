@@ -185,11 +185,13 @@ func (tn *tunnel) admit(hello *sniff.Hello) bool {
 	t := tn.target
 	t.Door = policy.DoorTLS
 	host, err := policy.ParseHost(hello.SNI)
-	front := hello.ECH && echFront(host)
-	if err == nil && host == t.Host && !front {
+	same := err == nil && host == t.Host
+	t.Host = host
+	front := err == nil && s.hides(hello, &t)
+	if same && !front {
 		return true
 	}
-	t.Host, t.finding = host, findingSNI
+	t.finding = findingSNI
 	if err != nil {
 		t.refuse(policy.ReasonBadHost, findingMalformed, 0)
 	}
@@ -227,6 +229,20 @@ func (tn *tunnel) redirect(t target, o outcome) bool {
 // judgeTunnel judges outside of an HTTP request; the look-up has its own bound.
 func (s *Server) judgeTunnel(t target) outcome {
 	return s.judge(s.life, t)
+}
+
+// hides reports whether a hello shows a front in place of the name that it is for: one
+// that is known for it, or one that sites name in their records with this very key.
+// Anybody may publish a record with another's name in it, so what a list or a rule
+// speaks of is no front by that.
+func (s *Server) hides(hello *sniff.Hello, t *target) bool {
+	switch {
+	case !hello.ECH:
+		return false
+	case echFront(t.Host):
+		return true
+	}
+	return s.fronts != nil && s.fronts.ECHFront(t.Host.String(), hello.ECHKey) && onNoList(s.decide(t).Reason)
 }
 
 // echFronts are the names that show in place of the encrypted one (4.5). Chrome

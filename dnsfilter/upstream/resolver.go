@@ -48,6 +48,11 @@ type Config struct {
 	StaleFor    time.Duration // a day; negative for never
 	MaxInFlight int           // 4,096 questions; more are refused
 
+	// Front hears of each key for encrypted hellos (ECH) that is taken out of a record
+	// of owner: what a browser with that key would show, and the key's number. nil hears
+	// nothing.
+	Front func(owner, front string, key uint8)
+
 	// NewBatch gives what waiters are told with; nil if they finish one by one.
 	NewBatch func() Batch
 
@@ -122,7 +127,7 @@ func New(cfg Config) (*Resolver, error) {
 	r.metrics = newMetrics(cfg.Metrics, r)
 	r.limits = limits{
 		minTTL: seconds(r.cfg.MinTTL), maxTTL: seconds(r.cfg.MaxTTL), maxNegative: seconds(r.cfg.MaxNegative),
-		private: r.forbidden,
+		private: r.forbidden, front: r.cfg.Front,
 	}
 	var errs []error
 	var err error

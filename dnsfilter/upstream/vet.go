@@ -24,6 +24,7 @@ var (
 type limits struct {
 	minTTL, maxTTL, maxNegative uint32
 	private                     func(name string, a netip.Addr) bool // an address this name may not have
+	front                       func(owner, front string, key uint8) // hears of keys for encrypted hellos; may be nil
 }
 
 // vet keeps of an answer what was asked for and nothing else (T3, T4): the chain
@@ -163,6 +164,7 @@ func (v *vetted) scrub(name string, q Question, l limits) {
 	changed := false
 	kept := v.msg.Answer[:0]
 	for _, rr := range v.msg.Answer {
+		tellFronts(rr, strings.TrimSuffix(name, "."), l.front)
 		ok, touched := scrubRecord(rr, func(a netip.Addr) bool { return l.private(name, a) }, &v.flags)
 		changed = changed || touched || !ok
 		if ok {

@@ -97,6 +97,9 @@ func (h *Hello) extensions(c *cursor) error {
 		case extECH:
 			err = once(&ech)
 			h.ECH = true
+			if len(body) > 5 && body[0] == 0 { // outer: two numbers of a cipher suite, then the key's
+				h.ECHKey = body[5]
+			}
 		}
 		if err != nil {
 			return err

@@ -39,12 +39,14 @@ type Limits struct {
 
 // Hello is what the client said of itself. SNI is its claim, not proof.
 type Hello struct {
-	SNI  string // as sent, not canonical; "" where none was sent
-	ECH  bool   // the encrypted_client_hello extension is there, real or GREASE
-	Raw  []byte // every byte read, to be replayed
-	alpn []byte // the protocol list, still encoded
-	vers []byte // supported_versions, still encoded
-	old  uint16 // legacy_version
+	SNI string // as sent, not canonical; "" where none was sent
+	ECH bool   // the encrypted_client_hello extension is there, real or GREASE
+	// ECHKey is the number of the key that the extension names; GREASE has any.
+	ECHKey uint8
+	Raw    []byte // every byte read, to be replayed
+	alpn   []byte // the protocol list, still encoded
+	vers   []byte // supported_versions, still encoded
+	old    uint16 // legacy_version
 }
 
 const (
