@@ -99,6 +99,7 @@ type Limits struct {
 	IdleStream  time.Duration // a body or tunnel on which nothing moves
 	ScanHold    time.Duration // the beginning of a page that is read is held so long at most
 	Recheck     time.Duration // how often open tunnels are decided anew (Y34)
+	Heavy       int64         // bytes on one connection to a site on no list that are told of
 	Drain       time.Duration // what is under way may take so long when stopping
 }
 
@@ -116,6 +117,9 @@ func (l *Limits) fill() {
 	number(&l.Conns, 16384)
 	number(&l.ConnsPerClient, 1024)
 	number(&l.HeaderBytes, 64<<10)
+	if l.Heavy <= 0 {
+		l.Heavy = 50 << 20
+	}
 	period(&l.HeaderTime, 10*time.Second)
 	period(&l.IdleClient, 2*time.Minute)
 	period(&l.Hello, 10*time.Second)

@@ -172,9 +172,17 @@ func (c *insideConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.Conn.Read(p)
+	c.tunnel.moved.Add(int64(n))
 	if n >= 7 && !c.settled {
 		c.note(p[n-7 : n])
 	}
+	return n, err
+}
+
+// Write counts what goes to the client.
+func (c *insideConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.tunnel.moved.Add(int64(n))
 	return n, err
 }
 

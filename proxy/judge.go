@@ -34,6 +34,7 @@ const (
 	findingCertificate = "certificate"   // the origin's certificate would be refused by a browser
 	findingNested      = "nested"        // the address fetches another one, which is refused
 	findingDoH         = "doh"           // a DNS question in HTTP clothes
+	findingVolume      = "volume"        // a connection to a site nobody knows has carried a great deal
 	findingRevoked     = "revoked"       // an open tunnel, closed as its verdict changed
 )
 

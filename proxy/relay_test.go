@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"schoolgate/policy"
 )
@@ -131,6 +133,26 @@ type fronts map[string]uint8
 func (f fronts) ECHFront(name string, key uint8) bool {
 	k, ok := f[name]
 	return ok && k == key
+}
+
+// TestHeavy: Y28, Y31. A connection to a site that nobody knows, a tunnel or one that
+// is looked into, is told of once when it has carried a great deal, and goes on.
+func TestHeavy(t *testing.T) {
+	b, port, trust := tunnelBox(t, func(c *Config) { c.Limits.Recheck, c.Limits.Heavy = 5*time.Millisecond, 1000 })
+	conn, _ := b.connect("example.com:" + port)
+	c := tls.Client(conn, trust)
+	if err := c.Handshake(); err != nil { // more than that
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return b.journal.last(t).Finding == findingVolume })
+	if got := fetch(t, c); !strings.HasSuffix(got, "hello from the origin") {
+		t.Errorf("got %q", got)
+	}
+	b.stop()
+	all := b.journal.all()
+	if e := all[len(all)-1]; len(all) != 2 || e.Verdict != policy.Allow || e.Host != "example.com" {
+		t.Errorf("events %+v, want one of the tunnel and one of what it carried", all)
+	}
 }
 
 // TestSafeTunnel: 4.1. On CONNECT the safe host is dialled and the TLS name is

@@ -25,6 +25,7 @@ type tunnel struct {
 	judged atomic.Pointer[[]target] // what must stay allowed, once it relays
 	idle   idleness
 	handed bool // to the flows, which end it
+	heavy  bool // it has carried a great deal, which has been told
 
 	mu     sync.Mutex // guards closed and flow, and origin against a close from outside
 	closed bool

@@ -113,8 +113,26 @@ func (s *Server) revoke() {
 			if s.revokeFor(tn, t) {
 				break
 			}
+			s.tellHeavy(tn, t)
 		}
 	}
+}
+
+// tellHeavy records, once, that a pupil's connection to a site on no list has carried
+// far more than pages have: a tunnel inside TLS or a WebSocket looks like that, and so
+// does a film (Y28, Y31). It goes on.
+func (s *Server) tellHeavy(tn *tunnel, t target) {
+	if tn.heavy || tn.moved.Load() < s.limits.Heavy {
+		return
+	}
+	t.Time, t.finding = now(), findingVolume
+	o := outcome{ruling: s.decide(&t)}
+	if o.ruling.Verdict != policy.Allow || !onNoList(o.ruling.Reason) || !o.ruling.Band().Pupil() {
+		return
+	}
+	tn.heavy = true
+	s.describe(&t, &o, 0)
+	s.seal(&o)
 }
 
 // idleness is since when nothing has moved.
