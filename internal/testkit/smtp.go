@@ -37,6 +37,10 @@ type SMTPOptions struct {
 	MaxTLS   uint16 // e.g. tls.VersionTLS11 for a server left behind
 
 	Username, Password string // asked for, if set
+
+	// Listen makes its listener; nil is net.Listen at 127.0.0.1:0. What it is given is
+	// the address it must have, once it has one.
+	Listen func(addr string) (net.Listener, error)
 }
 
 // SMTPStage is a point in the conversation at which a [SMTPFault] strikes.
@@ -80,7 +84,7 @@ func (m SMTPMessage) Header(name string) string {
 	return msg.Header.Get(name)
 }
 
-// SMTP is a real mail server on 127.0.0.1 for one test. It ends with the test.
+// SMTP is a real mail server for one test. It ends with the test.
 type SMTP struct {
 	Addr   string // host:port
 	CAFile string // PEM of the CA that signed its certificate
@@ -109,6 +113,9 @@ func NewSMTP(t testing.TB, o SMTPOptions) *SMTP {
 	}
 	s := &SMTP{t: t, options: o, arrived: make(chan struct{}, 10000), ended: make(chan struct{})}
 	s.tls, s.CAFile = smtpCertificate(t, o)
+	if s.options.Listen == nil {
+		s.options.Listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	}
 	s.listen("127.0.0.1:0")
 	t.Cleanup(func() {
 		close(s.ended)
@@ -137,7 +144,7 @@ func (s *SMTP) Start() { s.listen(s.Addr) }
 
 func (s *SMTP) listen(address string) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", address)
+	l, err := s.options.Listen(address)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -68,18 +68,25 @@ func (w way) try(h *Host, v6 bool) string {
 	return h.ProbeProtocol(w.protocol, Address(w.host, v6))
 }
 
-// each runs a test for every kind of client, over IPv4 and IPv6 (Y23).
+// each runs a test for every kind of client, over IPv4 and IPv6 (Y23), all of them
+// at the same time.
 func each(t *testing.T, hosts []*Host, f func(t *testing.T, h *Host, v6 bool)) {
-	for _, h := range hosts {
-		for _, v6 := range []bool{false, true} {
-			version := "IPv4"
-			if v6 {
-				version = "IPv6"
+	t.Helper()
+	t.Run("each", func(t *testing.T) {
+		for _, h := range hosts {
+			for _, v6 := range []bool{false, true} {
+				version := "IPv4"
+				if v6 {
+					version = "IPv6"
+				}
+				_, who, _ := strings.Cut(h.name, "-")
+				t.Run(who+" over "+version, func(t *testing.T) {
+					t.Parallel()
+					f(t, h, v6)
+				})
 			}
-			_, who, _ := strings.Cut(h.name, "-")
-			t.Run(who+" over "+version, func(t *testing.T) { f(t, h, v6) })
 		}
-	}
+	})
 }
 
 // S2: the bypass catalogue, as far as a network can show it.
@@ -104,7 +111,7 @@ func TestNoWayRound(t *testing.T) {
 	t.Run("management", func(t *testing.T) { each(t, all, managementIsShut) })
 	t.Run("what the school allows", func(t *testing.T) { each(t, all, onlyWhatIsAllowed) })
 	t.Run("R29 and nothing in quarantine", func(t *testing.T) { l.quarantineClosesWhatIsAllowed(t) })
-	t.Run("networks apart", func(t *testing.T) { each(t, []*Host{l.Pupil, l.Guest}, networksApart) })
+	t.Run("networks apart", l.networksApart)
 	if out, err := l.Gateway.Schoolgate("firewall", "check"); err != nil {
 		t.Errorf("firewall check after all that: %v\n%s", err, out)
 	}
@@ -450,14 +457,15 @@ func (l *Lab) quarantineClosesWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func networksApart(t *testing.T, h *Host, v6 bool) {
-	to := h.lab.Staff.IPv4
-	if v6 {
-		to = h.lab.Staff.IPv6
+func (l *Lab) networksApart(t *testing.T) {
+	at := map[bool]net.Listener{}
+	for _, v6 := range []bool{false, true} {
+		at[v6] = l.Staff.listen("tcp", net.JoinHostPort(l.Staff.own(v6), "7777"))
+		defer at[v6].Close()
 	}
-	l := h.lab.Staff.listen("tcp", net.JoinHostPort(to, "7777"))
-	defer l.Close()
-	if got := h.Probe("tcp", l.Addr().String()); got != "silent" {
-		t.Errorf("a computer of the staff = %s, want silence", got)
-	}
+	each(t, []*Host{l.Pupil, l.Guest}, func(t *testing.T, h *Host, v6 bool) {
+		if got := h.Probe("tcp", at[v6].Addr().String()); got != "silent" {
+			t.Errorf("a computer of the staff = %s, want silence", got)
+		}
+	})
 }

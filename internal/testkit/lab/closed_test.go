@@ -91,7 +91,8 @@ func (l *Lab) guarded(t *testing.T) {
 	said := &journal{}
 	guard.Stderr = said
 	guard.Cancel = func() error { return guard.Process.Signal(syscall.SIGTERM) }
-	if err := guard.Start(); err != nil {
+	ended, err := daemon(guard)
+	if err != nil {
 		t.Fatal(err)
 	}
 	l.Gateway.run("nft", "flush ruleset")
@@ -106,7 +107,7 @@ func (l *Lab) guarded(t *testing.T) {
 	waysAreShut(t, l.Pupil, false)
 	browsingWithoutSettings(t, l.Pupil, true)
 	cancel()
-	if err := guard.Wait(); err != nil && ctx.Err() == nil {
+	if err := <-ended; err != nil && ctx.Err() == nil {
 		t.Errorf("the guard ended with %v", err)
 	}
 }

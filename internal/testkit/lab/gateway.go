@@ -10,18 +10,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"schoolgate/internal/testkit"
 )
 
 // Gateway is the box: the real binary, in the gateway's namespace.
 type Gateway struct {
 	*namespace
+	lab         *Lab
 	Dir, Config string
 	binary      string
 	process     *exec.Cmd
@@ -82,17 +84,17 @@ exceptions:
   - {block: doh.example, for: everyone, reason: a test, by: a test}
 `
 
-func newGateway(l *Lab, n *namespace) *Gateway {
+func newGateway(l *Lab, n *namespace, s Settings) *Gateway {
 	l.t.Helper()
-	g := &Gateway{namespace: n, Dir: l.t.TempDir()}
+	g := &Gateway{namespace: n, lab: l, Dir: l.t.TempDir()}
 	g.Config = filepath.Join(g.Dir, "schoolgate.yaml")
 	g.binary = filepath.Join(g.Dir, "schoolgate")
 	g.handOver()
-	g.write("schoolgate.yaml", config)
-	g.write("policy.yaml", schoolPolicy)
+	g.write("schoolgate.yaml", s.Box)
+	g.write("policy.yaml", s.Policy)
 	g.write("doh.txt", Address(hostDoH, false)+"\n"+Address(hostDoH, true)+"\n")
-	if out, err := exec.Command("go", "build", "-o", g.binary, "schoolgate/cmd/schoolgate").CombinedOutput(); err != nil {
-		l.t.Fatalf("go build: %v\n%s", err, out)
+	if err := g.program(); err != nil {
+		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() {
 		g.Kill()
@@ -101,6 +103,26 @@ func newGateway(l *Lab, n *namespace) *Gateway {
 		}
 	})
 	return g
+}
+
+// built is the program, compiled once for all labs of a test binary.
+var built struct {
+	sync.Mutex
+	program []byte
+}
+
+// program puts the program where the doors' user may run it.
+func (g *Gateway) program() error {
+	built.Lock()
+	defer built.Unlock()
+	if built.program != nil {
+		return os.WriteFile(g.binary, built.program, 0o755)
+	}
+	err := testkit.BuildProgram(g.binary)
+	if err == nil {
+		built.program, err = os.ReadFile(g.binary)
+	}
+	return err
 }
 
 // handOver gives the folder to the user that the doors run as.
@@ -159,19 +181,10 @@ func (g *Gateway) Start() {
 	g.t.Helper()
 	g.process = g.command(context.Background(), "setpriv", slices.Concat(unprivileged, endsWithUs, []string{g.binary, "serve", "--config", g.Config})...)
 	g.process.Stdout, g.process.Stderr = &g.log, &g.log
-	ended, began := make(chan error, 1), make(chan error)
-	go func(process *exec.Cmd) {
-		runtime.LockOSThread() // the kernel means the thread that started it when it says parent
-		err := process.Start()
-		began <- err
-		if err == nil {
-			ended <- process.Wait()
-		}
-	}(g.process)
-	if err := <-began; err != nil {
+	var err error
+	if g.ended, err = daemon(g.process); err != nil {
 		g.t.Fatal(err)
 	}
-	g.ended = ended
 	if err := g.ready(); err != nil {
 		g.t.Fatalf("the appliance is not ready: %v\n%s", err, g.log.String())
 	}

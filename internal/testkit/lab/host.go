@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,14 +24,16 @@ type Host struct {
 	*namespace
 	IPv4, IPv6       string // its own addresses
 	Router4, Router6 string // the box's there
+	further          bool   // shares its cable: it must say which address is its own
 	lab              *Lab
+	trusts           *x509.CertPool // the authorities it believes; nil is the lab's own
 }
 
 // patience is how long a probe waits for an answer that should never come; one
 // that should come gets longer.
 const (
 	patience = time.Second
-	longTime = 10 * time.Second
+	longTime = 20 * time.Second
 )
 
 // Dial connects from the device, to an address.
@@ -38,8 +41,28 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (conn net.Conn, e
 	if _, err := netip.ParseAddrPort(addr); err != nil {
 		return nil, fmt.Errorf("dial %q: devices resolve names themselves", addr)
 	}
-	h.do(func() { conn, err = (&net.Dialer{}).DialContext(ctx, network, addr) })
+	h.do(func() { conn, err = h.dialer(network, addr).DialContext(ctx, network, addr) })
 	return conn, err
+}
+
+// dialer dials from the device's own address.
+func (h *Host) dialer(network, addr string) *net.Dialer {
+	if !h.further {
+		return &net.Dialer{}
+	}
+	own := h.own(strings.HasPrefix(addr, "["))
+	if network == "udp" {
+		return &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(own)}}
+	}
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own)}}
+}
+
+// own is the device's address.
+func (h *Host) own(v6 bool) string {
+	if v6 {
+		return h.IPv6
+	}
+	return h.IPv4
 }
 
 // Probe says what comes of sending something to an address: "open" if somebody
@@ -158,12 +181,19 @@ func (h *Host) Lookup(name string, v6 bool) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("%s: %s, no address", name, dns.RcodeToString[reply.Rcode])
 }
 
+func (h *Host) roots() *x509.CertPool {
+	if h.trusts != nil {
+		return h.trusts
+	}
+	return h.lab.Authority.Pool()
+}
+
 // Browser is an HTTP client on the device that trusts the lab's own authority. to
 // gives the address for a host and port; nil asks the box.
 func (h *Host) Browser(v6 bool, to func(hostport string) string) *http.Client {
 	transport := &http.Transport{
 		ForceAttemptHTTP2: true,
-		TLSClientConfig:   &tls.Config{RootCAs: h.lab.Authority.Pool()},
+		TLSClientConfig:   &tls.Config{RootCAs: h.roots()},
 		DialContext: func(ctx context.Context, network, hostport string) (net.Conn, error) {
 			if to != nil {
 				return h.Dial(ctx, network, to(hostport))

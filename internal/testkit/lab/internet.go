@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,19 +20,51 @@ const (
 	hostAllowed  = "10" // allowed.example, www.allowed.example
 	hostBlocked  = "11" // blocked.example
 	hostOther    = "12" // other.example: allowed, shares nothing
+	hostFront    = "13" // takes TLS for others behind encrypted hellos
+	hostCarrier  = "14" // what fetches pages for others, and may carry anything
+	hostSearch   = "15" // search engines and YouTube as they are
+	hostSafe     = "16" // the same held to what is safe
 	hostAnything = "20" // answers on every port of TCP and UDP
 	hostMail     = "25" // mail.example
+	hostMailer   = "26" // takes the school's mail
 	hostResolver = "53" // the resolver that the box asks
 	hostLiar     = "54" // a name server that sends everybody to hostAnything
 	hostDoH      = "8"  // doh.example: DNS over HTTPS, over TLS and over QUIC's ports
 )
 
-var internetHosts = []string{hostAllowed, hostBlocked, hostOther, hostAnything, hostMail, hostResolver, hostLiar, hostDoH}
+var internetHosts = []string{
+	hostAllowed, hostBlocked, hostOther, hostFront, hostCarrier, hostSearch, hostSafe, hostAnything, hostMail, hostMailer, hostResolver, hostLiar, hostDoH,
+}
 
 var sites = map[string]string{
 	"allowed.example": hostAllowed, "www.allowed.example": hostAllowed,
 	"blocked.example": hostBlocked, "www.blocked.example": hostBlocked,
 	"other.example": hostOther, "doh.example": hostDoH, "mail.example": hostMail,
+	"staffroom.example": hostOther, "flagged.example": hostBlocked, "later.example": hostOther, "pages.example": hostOther, "hidden.example": hostFront, "unlisted-front.example": hostFront, "cloudflare-ech.com": hostFront,
+	"wpad.school.test": hostAnything,
+	// Names that the product knows stand for themselves; nothing of them leaves the lab.
+	"translate.google.com": hostCarrier, "blocked-example.translate.goog": hostCarrier, "webcache.googleusercontent.com": hostCarrier, "web.archive.org": hostCarrier,
+	"archive.ph": hostCarrier, "blocked-example.cdn.ampproject.org": hostCarrier, "cc.bingj.com": hostCarrier, "www.translatetheweb.com": hostCarrier,
+	"view.officeapps.live.com": hostCarrier, "images.weserv.nl": hostCarrier, "i0.wp.com": hostCarrier, "r.jina.ai": hostCarrier,
+	"carrier.example": hostCarrier, "hosting.example": hostCarrier, "open-hosting.example": hostCarrier, "data.example": hostCarrier,
+	"www.google.co.uk": hostSearch, "www.youtube.com": hostSearch, "www.bing.com": hostSearch, "duckduckgo.com": hostSearch, "yandex.com": hostSearch,
+	"forcesafesearch.google.com": hostSafe, "restrict.youtube.com": hostSafe, "strict.bing.com": hostSafe, "safe.duckduckgo.com": hostSafe,
+}
+
+// below is the host of names below these, where there are many.
+var below = map[string]string{".hosting.example": hostCarrier, ".open-hosting.example": hostCarrier, ".data.example": hostCarrier}
+
+// siteOf is the host of a name, "" for none.
+func siteOf(name string) string {
+	if host, ok := sites[name]; ok {
+		return host
+	}
+	for suffix, host := range below {
+		if strings.HasSuffix(name, suffix) {
+			return host
+		}
+	}
+	return ""
 }
 
 // Address is the address of a host of the internet.
@@ -58,6 +91,7 @@ const (
 // internet is everything beyond the gateway.
 type internet struct {
 	*namespace
+	ech   *encryptedHello
 	mu    sync.Mutex
 	asked map[string]int // names asked of the resolver or the liar
 }
@@ -67,8 +101,9 @@ func (n *internet) start(authority *Authority) {
 	n.asked = map[string]int{}
 	n.nameServer(hostResolver, n.resolve)
 	n.nameServer(hostLiar, n.lie)
-	for _, host := range []string{hostAllowed, hostBlocked, hostOther} {
-		n.site(authority, host, n.page(host))
+	n.ech = newEncryptedHello(n.t, "unlisted-front.example", "cloudflare-ech.com")
+	for _, host := range []string{hostAllowed, hostBlocked, hostOther, hostFront, hostCarrier, hostSearch, hostSafe} {
+		n.site(authority, host, n.pages(host))
 	}
 	n.site(authority, hostDoH, n.dnsOverHTTPS())
 	n.everyPort()
@@ -126,11 +161,30 @@ func (n *internet) Count(what string) int {
 	return n.asked[what]
 }
 
+// requests are what was asked of sites of these names; of none, all of them.
+func (n *internet) requests(names ...string) (list []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for what := range n.asked {
+		request, ok := strings.CutPrefix(what, "request ")
+		name, _, _ := strings.Cut(request, "/")
+		if ok && (len(names) == 0 || slices.Contains(names, name)) {
+			list = append(list, request)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // resolve answers for the sites of the lab.
 func (n *internet) resolve(w dns.ResponseWriter, q *dns.Msg) {
 	name := strings.TrimSuffix(strings.ToLower(q.Question[0].Name), ".")
 	n.count("resolver " + name)
-	_ = w.WriteMsg(n.answer(q, sites[name])) // whoever is gone needs no answer
+	m := n.answer(q, siteOf(name))
+	if name == "hidden.example" && q.Question[0].Qtype == dns.TypeHTTPS {
+		m.Answer = n.ech.records(q.Question[0].Name)
+	}
+	_ = w.WriteMsg(m) // whoever is gone needs no answer
 }
 
 // lie sends everybody to one host.
@@ -150,6 +204,8 @@ func (n *internet) answer(q *dns.Msg, host string) *dns.Msg {
 		m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.ParseIP(Address(host, false))}}
 	case h.Rrtype == dns.TypeAAAA:
 		m.Answer = []dns.RR{&dns.AAAA{Hdr: h, AAAA: net.ParseIP(Address(host, true))}}
+	case h.Rrtype == dns.TypeTXT && host == hostCarrier:
+		m.Answer = []dns.RR{&dns.TXT{Hdr: h, Txt: []string{greeting}}}
 	}
 	return m
 }
@@ -158,11 +214,26 @@ func (n *internet) answer(q *dns.Msg, host string) *dns.Msg {
 func (n *internet) site(authority *Authority, host string, h http.Handler) {
 	names := []string{Address(host, false), Address(host, true)}
 	for name, at := range sites {
-		if at == host {
+		if at == host || at == hostSearch && host == hostSafe {
 			names = append(names, name)
 		}
 	}
+	for suffix, at := range below {
+		if at == host {
+			names = append(names, "*"+suffix)
+		}
+	}
 	config := &tls.Config{Certificates: []tls.Certificate{authority.leaf(n.t, names...)}, NextProtos: []string{"h2", "http/1.1"}}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		n.count("hello " + host)
+		if slices.Contains(hello.Extensions, extensionECH) {
+			n.count("ech hello " + host)
+		}
+		return nil, nil
+	}
+	if host == hostFront {
+		config.EncryptedClientHelloKeys = n.ech.keys
+	}
 	for _, v6 := range []bool{false, true} {
 		for _, port := range []int{80, 443} {
 			if port == 80 && host == hostDoH {
@@ -177,15 +248,6 @@ func (n *internet) site(authority *Authority, host string, h http.Handler) {
 			}
 		}
 	}
-}
-
-func (n *internet) page(host string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n.count("page " + host)
-		w.Header().Set(originHeader, host)
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintf(w, "<!doctype html><title>%s</title><h1>%s</h1><p>The page of host %s over %s.</p>", r.Host, r.Host, host, r.Proto)
-	})
 }
 
 // dnsOverHTTPS answers any question, truthfully: that is what makes it a way round.

@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -18,12 +20,25 @@ type Lab struct {
 	t                       testing.TB
 }
 
+// Settings are what a lab's box is set up with.
+type Settings struct {
+	Box, Policy string         // schoolgate.yaml and policy.yaml
+	Prepare     func(*Gateway) // before the box is started; nil does nothing
+}
+
 // New builds the lab, with the gateway's firewall applied and the appliance
 // running.
 func New(t testing.TB) *Lab {
 	t.Helper()
+	return NewWith(t, Settings{Box: config, Policy: schoolPolicy})
+}
+
+// NewWith is New with another box.
+func NewWith(t testing.TB, s Settings) *Lab {
+	t.Helper()
 	need(t)
 	removeStale(t)
+	caretaker(t)
 	l := &Lab{t: t, Authority: newAuthority(t)}
 	l.Internet = &internet{namespace: newNamespace(t, "inet")}
 	gw := newNamespace(t, "gw")
@@ -33,7 +48,10 @@ func New(t testing.TB) *Lab {
 	l.Guest = l.network(gw, "guests", "4")
 	l.IT = l.network(gw, "it", "9")
 	l.Internet.start(l.Authority)
-	l.Gateway = newGateway(l, gw)
+	l.Gateway = newGateway(l, gw, s)
+	if s.Prepare != nil {
+		s.Prepare(l.Gateway)
+	}
 	l.Gateway.Apply()
 	l.Gateway.Start()
 	return l
@@ -57,7 +75,34 @@ func need(t testing.TB) {
 	ip(t, "netns del "+probe)
 }
 
-// removeStale removes what a killed lab left behind.
+// caretaker removes the namespaces of a test that is killed: it waits until our end
+// of a pipe is closed, by us or by the kernel. Programs in them end by themselves
+// (see daemon).
+func caretaker(t testing.TB) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `read -r _
+		for n in /run/netns/sglab"$0"-*; do
+			[ -e "$n" ] || continue
+			ip netns del "${n##*/}"
+			rm -rf "/etc/netns/${n##*/}"
+		done`, strconv.Itoa(os.Getpid()))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is sent to our group is not for it
+	us, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(us.Close(), cmd.Wait()); err != nil {
+			t.Errorf("caretaker: %v", err)
+		}
+	})
+}
+
+// removeStale removes what a killed lab left behind, had its caretaker been killed
+// too.
 func removeStale(t testing.TB) {
 	t.Helper()
 	left, err := filepath.Glob("/run/netns/sglab*-*")
@@ -87,6 +132,19 @@ func (l *Lab) wan(gw *namespace) {
 	ip(l.t, "-n "+gw.name+" -6 route add default via 2001:db8:1::254")
 	ip(l.t, "-n "+inet.name+" route add 10.77.0.0/16 via 192.0.2.1")
 	ip(l.t, "-n "+inet.name+" -6 route add 2001:db8:7000::/36 via 2001:db8:1::1")
+}
+
+// device is a further device on the cable of h, with addresses of its own: "8" is
+// 10.77.2.8 and 2001:db8:7002::8 where h is 10.77.2.7 and 2001:db8:7002::7. What is on
+// record of one device says nothing of the others.
+func (l *Lab) device(h *Host, four, six string) *Host {
+	l.t.Helper()
+	d := *h
+	d.IPv4, d.IPv6 = strings.TrimSuffix(h.IPv4, "7")+four, strings.TrimSuffix(h.IPv6, "7")+six
+	d.further = true
+	ip(l.t, "-n "+d.name+" addr add "+d.IPv4+"/32 dev eth0")
+	ip(l.t, "-n "+d.name+" addr add "+d.IPv6+"/128 dev eth0 nodad preferred_lft 0") // nobody's but its own choice
+	return &d
 }
 
 // network makes a network with one device in it.

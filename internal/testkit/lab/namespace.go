@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +61,24 @@ func (n *namespace) enter() error {
 // command runs a program inside the namespace.
 func (n *namespace) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.name, name}, args...)...)
+}
+
+// daemon starts a program that the kernel ends with us, however we end; ended gets
+// what became of it. A program that takes other privileges must ask for that anew
+// (endsWithUs).
+func daemon(cmd *exec.Cmd) (ended chan error, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ended = make(chan error, 1)
+	began := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the kernel means the thread that started it when it says parent
+		err := cmd.Start()
+		began <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return ended, <-began
 }
 
 // run runs a program that must end well.

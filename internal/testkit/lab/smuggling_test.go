@@ -30,7 +30,12 @@ var pairs = []struct{ name, request string }{
 
 // exchange sends bytes and gives what comes back until the other side closes, or
 // falls silent.
-func (h *Host) exchange(addr, request string) (string, error) {
+func (h *Host) exchange(addr, request string) (string, error) { return h.speak(addr, request, false) }
+
+// knock is exchange with a client that has said all when it has sent that.
+func (h *Host) knock(addr, request string) (string, error) { return h.speak(addr, request, true) }
+
+func (h *Host) speak(addr, request string, all bool) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), longTime)
 	defer cancel()
 	conn, err := h.Dial(ctx, "tcp", addr)
@@ -43,6 +48,11 @@ func (h *Host) exchange(addr, request string) (string, error) {
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
 		return "", err
+	}
+	if all {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			return "", err
+		}
 	}
 	reply, err := io.ReadAll(conn)
 	if len(reply) > 0 {
@@ -87,15 +97,16 @@ func nothingIsSmuggled(t *testing.T, h *Host, v6 bool) {
 // Guard runs the firewall's guard, as its unit does, until it is told to stop.
 func (g *Gateway) Guard() (stop func()) {
 	g.t.Helper()
-	program := slices.Concat(firewallPrivileges, []string{g.binary, "firewall", "guard", "--every", "500ms", "--config", g.Config})
+	program := slices.Concat(firewallPrivileges, endsWithUs, []string{g.binary, "firewall", "guard", "--every", "500ms", "--config", g.Config})
 	guard := g.command(context.Background(), "setpriv", program...)
 	guard.Stdout, guard.Stderr = &g.log, &g.log
-	if err := guard.Start(); err != nil {
+	ended, err := daemon(guard)
+	if err != nil {
 		g.t.Fatal(err)
 	}
 	stop = sync.OnceFunc(func() {
 		_ = guard.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = guard.Wait()
+		<-ended
 	})
 	g.t.Cleanup(stop)
 	for end := time.Now().Add(longTime); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
