@@ -49,7 +49,7 @@ var lines = []line{
 	{"kept 1 KB", 16, plain(siteHost, "/1k", "200")},
 	{"kept 100 KB", 8, plain(siteHost, "/100k", "200")},
 	{"block page", 16, plain(blockedHost, "/", "403")},
-	{"tunnel, new", 8, func(p peer, trust *x509.CertPool) work {
+	{"tunnel by CONNECT, new", 8, func(p peer, trust *x509.CertPool) work {
 		b := browser{p.from, trust}
 		return b.opened(by(b, p.plain), site, "")
 	}},
