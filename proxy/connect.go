@@ -1,8 +1,7 @@
 package proxy
 
 import (
-	"bufio"
-	"fmt"
+	"bytes"
 	"net"
 	"net/http"
 
@@ -50,12 +49,10 @@ func (s *Server) accept(tn *tunnel, x *exchange, client net.Conn) {
 	tn.client, tn.early = client, x.writer.early
 	h := http.Header{}
 	tn.outcome.refer(h)
-	buf := bufio.NewWriter(client)
-	fmt.Fprint(buf, "HTTP/1.1 200 Connection established\r\n")
-	h.Write(buf)
-	fmt.Fprint(buf, "\r\n")
-	err := buf.Flush() // reports the first error of all three
-	if err != nil || !s.tunnels.start(tn, tn.runTLS) {
+	buf := bytes.NewBufferString("HTTP/1.1 200 Connection established\r\n")
+	h.Write(buf) // to memory
+	buf.WriteString("\r\n")
+	if _, err := client.Write(buf.Bytes()); err != nil || !s.start(tn, x, tn.runTLS) {
 		tn.close()
 	}
 }

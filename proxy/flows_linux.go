@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,11 +85,24 @@ func newFlows(s *Server) (*flows, error) {
 	if f.raw, err = f.file.SyscallConn(); err != nil {
 		return nil, errors.Join(err, f.file.Close())
 	}
-	f.read = func(fd uintptr) { f.n, f.err = ignoringEINTR(func() (int, error) { return unix.Read(int(fd), f.buf) }) }
-	f.write = func(fd uintptr) {
-		f.n, f.err = ignoringEINTR(func() (int, error) { return unix.Write(int(fd), f.part) })
-	}
+	f.read = func(fd uintptr) { f.n, f.err = transfer(unix.SYS_READ, fd, f.buf) }
+	f.write = func(fd uintptr) { f.n, f.err = transfer(unix.SYS_WRITE, fd, f.part) }
 	return f, nil
+}
+
+// transfer reads or writes without a word to the scheduler: on these descriptors a call
+// never waits, and what it would save for others it costs several times over here.
+func transfer(call, fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
 }
 
 func ignoringEINTR(call func() (int, error)) (n int, err error) {
@@ -345,7 +359,9 @@ func (f *flows) carry(h *half, rest []byte) {
 // end ends a half: well if its source came to its end, which the other side is told.
 func (f *flows) end(h *half, well bool) {
 	tn := h.tunnel
-	if well {
+	if well && f.alone(h) { // the other way has ended: closing both says the same
+		tn.hangUp()
+	} else if well {
 		dst := tn.client
 		if h.up {
 			dst = tn.origin
@@ -361,6 +377,13 @@ func (f *flows) end(h *half, well bool) {
 	if last {
 		f.server.tunnels.ended(tn)
 	}
+}
+
+// alone reports whether a half is the last of its tunnel.
+func (f *flows) alone(h *half) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !h.over && h.tunnel.flow.left == 1
 }
 
 // markOver notes that a half has ended, and reports whether it was the last of its

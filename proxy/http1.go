@@ -44,9 +44,19 @@ func (h *http1) Serve(l net.Listener) error {
 	}
 	return h.server.acceptFrom(l, func(conn net.Conn) {
 		if c := h.admit(conn); c != nil {
-			go c.serve()
+			c.goesOn = true
+			h.server.crew.run(func() { h.serve(c) })
 		}
 	})
+}
+
+// serve serves a connection and then what it became, a tunnel say, for which nothing of
+// the server is kept.
+func (h *http1) serve(c *conn1) {
+	if then := c.serve(); then != nil {
+		c = nil
+		then()
+	}
 }
 
 // ServeConn serves one connection, until it is over; true if a handler took it over.
@@ -161,6 +171,8 @@ type conn1 struct {
 	state           atomic.Int32
 	since           atomic.Int64 // when the request began
 	hijacked        atomic.Bool
+	goesOn          bool   // whoever serves it does then as well...
+	then            func() // ...when it was taken over
 }
 
 var (
@@ -181,12 +193,14 @@ func (c *conn1) abort() {
 
 var errGone = errors.New("connection over")
 
-func (c *conn1) serve() {
+// serve answers its requests, and returns what is to be done when it was taken over.
+func (c *conn1) serve() (then func()) {
 	defer c.owner.left(c)
 	defer func() { // of the parsers: a handler's is dealt with where it is called (F26)
 		if recover() != nil {
 			c.owner.server.metrics.panics.Inc()
 			c.conn.Close()
+			then = c.then // it was promised, and finds the connection closed
 		}
 	}()
 	ctx, end := context.WithCancel(withPeer(c.base, c.conn))
@@ -206,13 +220,14 @@ func (c *conn1) serve() {
 		}
 		again := c.answer(ctx, r)
 		if c.hijacked.Load() {
-			return
+			return c.then
 		}
 		if !again || !c.rest() {
 			break
 		}
 	}
 	c.conn.Close()
+	return nil
 }
 
 func (c *conn1) setEnd(end context.CancelFunc) {

@@ -54,6 +54,7 @@ type Server struct {
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
 	flows                   *flows     // those of them that stand
+	crew                    *crew      // at work for connections
 	rechecking              sync.Mutex // one recheck of the open tunnels at a time
 	serving                 serving
 	conns                   sync.WaitGroup // those that net/http holds
@@ -118,6 +119,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
+	s.crew = newCrew()
 	if s.flows, err = newFlows(s); err != nil {
 		return nil, err
 	}
@@ -153,6 +155,7 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
 	config := net.ListenConfig{KeepAlive: -1, Control: keepAlive} // set once: what is accepted inherits it
+	config.SetMultipathTCP(false)                                 // such a connection knows no original destination and cannot be spliced
 	if l.Listener, err = config.Listen(context.Background(), "tcp", addr); err != nil {
 		return err
 	}
@@ -260,6 +263,7 @@ func (s *Server) drain() {
 	closing.Wait()
 	s.serving.close()
 	s.tunnels.wait(ctx, s.end)
+	s.crew.close()
 	s.origins.close()
 }
 

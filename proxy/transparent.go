@@ -142,7 +142,9 @@ func (s *Server) startTransparent(conn net.Conn) {
 	tn.target = target{Request: policy.Request{Door: policy.DoorTLS, Client: p.addr}, ports: s.tunnelPort}
 	tn.target.port, tn.target.dst = p.dst.Port(), p.dst.Addr()
 	tn.target.Host = hostOfAddr(p.dst.Addr()) // until a name is known
-	if !s.tunnels.start(tn, tn.runTransparent) {
+	if run := s.tunnels.enter(tn, tn.runTransparent); run != nil {
+		s.crew.run(run)
+	} else {
 		tn.close()
 	}
 }

@@ -17,19 +17,36 @@ type tunnels struct {
 	running sync.WaitGroup
 }
 
-// start runs a tunnel; false means that the door is closing.
-func (ts *tunnels) start(tn *tunnel, run func()) bool {
+// enter makes a tunnel one of them and returns what runs it, which the caller must
+// call; nil means that the door is closing.
+func (ts *tunnels) enter(tn *tunnel, run func()) func() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.closed {
-		return false
+		return nil
 	}
 	ts.open[tn] = struct{}{}
 	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
-	ts.running.Go(func() {
+	ts.running.Add(1)
+	return func() {
+		defer ts.running.Done()
 		defer ts.leave(tn)
 		run()
-	})
+	}
+}
+
+// start runs a tunnel that was a request: once the server is done with its connection,
+// on the same goroutine where it can be. false means that the door is closing.
+func (s *Server) start(tn *tunnel, x *exchange, run func()) bool {
+	run = s.tunnels.enter(tn, run)
+	switch {
+	case run == nil:
+		return false
+	case x.writer.own != nil && x.writer.own.conn.goesOn:
+		x.writer.own.conn.then = run
+	default:
+		s.crew.run(run)
+	}
 	return true
 }
 

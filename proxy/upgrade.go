@@ -106,7 +106,7 @@ func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp
 	}
 	tn.client, tn.early = client, x.writer.early
 	tn.judged.Store(&[]target{t})
-	if err := writeSwitch(client, resp.Header, x); err != nil || !s.tunnels.start(tn, tn.relay) {
+	if err := writeSwitch(client, resp.Header, x); err != nil || !s.start(tn, x, tn.relay) {
 		tn.close()
 	}
 }
