@@ -34,6 +34,7 @@ const (
 	findingCertificate = "certificate"   // the origin's certificate would be refused by a browser
 	findingNested      = "nested"        // the address fetches another one, which is refused
 	findingDoH         = "doh"           // a DNS question in HTTP clothes
+	findingLookAlike   = "look_alike"    // the name imitates one that is blocked
 	findingVolume      = "volume"        // a connection to a site nobody knows has carried a great deal
 	findingRevoked     = "revoked"       // an open tunnel, closed as its verdict changed
 )
@@ -86,8 +87,28 @@ func (s *Server) weigh(ctx context.Context, t *target) outcome {
 	if o.ruling.Verdict == policy.Allow {
 		status = s.settle(ctx, t, &o)
 	}
+	if o.ruling.Verdict == policy.Allow && t.finding == "" && s.imitates(t, &o.ruling) {
+		t.finding = findingLookAlike
+	}
 	s.describe(t, &o, status)
 	return o
+}
+
+// imitates reports whether a name on no list is drawn like one that is blocked (Y17).
+// It is another site, so it is only told. What it would tell of a mandatory list is
+// not.
+func (s *Server) imitates(t *target, r *policy.Ruling) bool {
+	if !onNoList(r.Reason) {
+		return false
+	}
+	like, ok := t.Host.LooksLike()
+	if !ok {
+		return false
+	}
+	q := t.Request
+	q.Host, q.Path = like, ""
+	real := s.decider.Decide(q)
+	return real.Verdict == policy.Block && !onNoList(real.Reason) && real.Reason != policy.ReasonMandatory
 }
 
 // describe writes the event of a target. A refusal has the status of its reason,

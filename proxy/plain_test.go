@@ -48,6 +48,23 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
+// TestLookAlike: Y17. A name that imitates a blocked one in letters of other scripts is
+// told, and is a site of its own.
+func TestLookAlike(t *testing.T) {
+	o := origin(t, hello)
+	b := newBox(t, func(c *Config) {
+		for _, name := range []string{"xn--blcked-xqf.test", "xn--pen-red.test"} {
+			c.Resolver.(names)[name] = []string{"127.0.0.1"}
+		}
+	})
+	for name, want := range map[string]string{"bl\u043ecked.test": findingLookAlike, "\u043epen.test": ""} {
+		resp, text := b.get("http://" + name + ":" + portOf(t, o) + "/")
+		if e := b.journal.last(t); resp.StatusCode != http.StatusOK || e.Finding != want || e.Verdict != policy.Allow {
+			t.Errorf("%s: %d %q, event %+v, want finding %q", name, resp.StatusCode, text, e, want)
+		}
+	}
+}
+
 // TestForgedHeaders: T20, Y18. Nothing a client says of itself is believed or
 // passed on.
 func TestForgedHeaders(t *testing.T) {

@@ -25,7 +25,7 @@ var forms = []string{
 }
 
 // lookAlikes are other names that look like it (Y17): they never lead to its server.
-var lookAlikes = []string{"bl\u043ecked.example", "bl\u03bfcked.example", "b\u0142ocked.example", "blocke\u0501.example", "xn--blcked-n2f.example", "b1ocked.example", "blocked.examp1e"}
+var lookAlikes = []string{"bl\u043ecked.example", "bl\u03bfcked.example", "b\u0142ocked.example", "blocke\u0501.example", "xn--blcked-xqf.example", "b1ocked.example", "blocked.examp1e"}
 
 // writtenFormsAreOneHost: Y16, Y17, T1. However the blocked host is written, in an
 // address, in Host, in CONNECT or in a ClientHello, by either door, its server does
@@ -70,6 +70,15 @@ func writtenFormsAreOneHost(t *testing.T, c *catalogue, h *Host, v6 bool) {
 			t.Errorf("DNS: %s = %s, %v, want the sinkhole", form, a, err)
 		}
 	}
+	// A look-alike that somebody has registered is a site of its own, and is told.
+	for way, browser := range map[string]*http.Client{"transparent": h.Browser(v6, nil), "proxy": h.ProxyBrowser(v6)} {
+		for _, scheme := range []string{"http", "https"} {
+			if _, origin, _, err := Get(browser, scheme+"://"+lookAlikeSite+"/"); err != nil || origin != hostOther {
+				t.Errorf("%s, %s: by %q, %v, want the site", way, scheme, origin, err)
+			}
+		}
+	}
+	c.recordedAs(t, h, v6, "allow", lookAlikeSite, `"finding":"look_alike"`)
 }
 
 // named is a ClientHello with a name as it is written, whatever it is.

@@ -36,11 +36,14 @@ var internetHosts = []string{
 	hostAllowed, hostBlocked, hostOther, hostFront, hostCarrier, hostSearch, hostSafe, hostAnything, hostMail, hostMailer, hostResolver, hostLiar, hostDoH,
 }
 
+// lookAlikeSite is staffroom.example with a Cyrillic o.
+const lookAlikeSite = "xn--staffrom-sbh"
+
 var sites = map[string]string{
 	"allowed.example": hostAllowed, "www.allowed.example": hostAllowed,
 	"blocked.example": hostBlocked, "www.blocked.example": hostBlocked,
 	"other.example": hostOther, "doh.example": hostDoH, "mail.example": hostMail,
-	"staffroom.example": hostOther, "flagged.example": hostBlocked, "later.example": hostOther, "pages.example": hostOther, "hidden.example": hostFront, "unlisted-front.example": hostFront, "cloudflare-ech.com": hostFront,
+	"staffroom.example": hostOther, lookAlikeSite: hostOther, "flagged.example": hostBlocked, "later.example": hostOther, "pages.example": hostOther, "hidden.example": hostFront, "unlisted-front.example": hostFront, "cloudflare-ech.com": hostFront,
 	"wpad.school.test": hostAnything,
 	// Names that the product knows stand for themselves; nothing of them leaves the lab.
 	"translate.google.com": hostCarrier, "blocked-example.translate.goog": hostCarrier, "webcache.googleusercontent.com": hostCarrier, "web.archive.org": hostCarrier,
