@@ -276,8 +276,24 @@ func (r *Register) mayOpen(c *Command) error {
 	return nil // who reports something need not be one who may see it afterwards
 }
 
+// isToCome reports whether a day on which something is said to have been done is later
+// than tomorrow, by the box's clock or, where that is behind, by the incident's.
+func (i *Incident) isToCome(on string) bool {
+	day, err := time.Parse(time.DateOnly, on)
+	latest := time.Now()
+	for _, at := range []time.Time{i.Facts.Time, i.Opened().At} {
+		if at.After(latest) {
+			latest = at
+		}
+	}
+	return err == nil && day.After(latest.Add(24*time.Hour))
+}
+
 // may says why the incident does not take a command.
 func (i *Incident) may(c *Command) error {
+	if i.isToCome(c.On) {
+		return fmt.Errorf("%s is still to come: say when it has been done", c.On)
+	}
 	switch c.Act {
 	case ActTriage:
 		kind, err := parseKind(cmp.Or(string(c.Kind), string(i.Kind)))

@@ -252,6 +252,9 @@ func (v *alertView) printNext() {
 		return
 	}
 	role := map[string]string{alerts.RoleHead: " --as head", alerts.RoleChair: " --as chair"}[v.as]
+	if role == "" && v.a.Adult && v.as != alerts.RoleDSL { // by their mail address
+		role = " --as head or --as chair"
+	}
 	if len(v.told) > 0 {
 		fmt.Fprintf(v.w, "  To read what the child told:  schoolgate incidents show %s%s --by NAME --reason TEXT\n", v.told[0], role)
 		return
