@@ -35,7 +35,8 @@ type Alert struct {
 	// Kinds counts the tries to get round the filter by their kind; nil for other alerts.
 	Kinds map[string]int `json:"kinds,omitempty"`
 
-	Until time.Time `json:"until"` // end of the quiet period
+	Until time.Time `json:"until"`          // end of the quiet period
+	Began time.Time `json:"began,omitzero"` // of the event that began it
 	Over  bool      `json:"over,omitempty"`
 
 	Seq  int `json:"seq"`  // mails made; numbers the next one's Message-ID
@@ -145,7 +146,7 @@ func (o *opening) key() string {
 func (o *opening) alert(until time.Time) *Alert {
 	ev := o.event
 	a := &Alert{
-		ID: ev.ID, Theme: o.theme, Adult: !ev.Pupil, Shared: o.shared, First: ev.Time, Until: until,
+		ID: ev.ID, Theme: o.theme, Adult: !ev.Pupil, Shared: o.shared, First: ev.Time, Until: until, Began: ev.Time,
 		About: o.owners, Roles: o.roles, Key: o.key(),
 	}
 	if !o.shared {

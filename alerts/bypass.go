@@ -77,7 +77,7 @@ func (t *tx) tried(ev *policy.Event) (done bool, err error) {
 		severity: max(rule.Severity, min(ev.Severity, 5), 1), owners: t.cfg.Plan.owners(ev),
 	}
 	key := []byte(o.key())
-	open, err := t.openAlert(o.key())
+	open, err := t.openAlert(o.key(), ev.Time)
 	if err != nil {
 		return false, err
 	}

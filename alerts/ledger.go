@@ -75,13 +75,13 @@ func (t *tx) event(ev *policy.Event) error {
 
 // take opens an alert for the event or counts it on an open one.
 func (t *tx) take(o *opening) error {
-	a, err := t.openAlert(o.key())
+	a, err := t.openAlert(o.key(), o.event.Time)
 	if err != nil {
 		return err
 	}
 	if a == nil && t.openAlerts() >= maxOpen {
 		o.shared = true
-		if a, err = t.openAlert(o.key()); err != nil {
+		if a, err = t.openAlert(o.key(), o.event.Time); err != nil {
 			return err
 		}
 	}
@@ -138,9 +138,11 @@ func (t *tx) tellWhenAllowed(a *Alert, kind mailKind) error {
 	return t.tell(a, kind)
 }
 
-// openAlert is the alert whose quiet period runs for the key; nil if none. One
-// whose period has ended is closed on the way.
-func (t *tx) openAlert(key string) (*Alert, error) {
+// openAlert is the alert whose quiet period runs for the key when an event happened;
+// nil if none. One whose period has ended is closed on the way. Where the journal is
+// read late, or again, it ends by the events' own time: hours of them are not one alert
+// that somebody acknowledged in the first of them.
+func (t *tx) openAlert(key string, at time.Time) (*Alert, error) {
 	var id uint64
 	ok, err := t.get(bucketOpen, []byte(key), &id)
 	if !ok || err != nil {
@@ -150,7 +152,7 @@ func (t *tx) openAlert(key string) (*Alert, error) {
 	if err != nil {
 		return nil, err
 	}
-	if over(a.Until, t.now, t.cfg.Quiet) {
+	if over(a.Until, t.now, t.cfg.Quiet) || !a.Began.IsZero() && at.Sub(a.Began) >= t.cfg.Quiet {
 		return nil, t.endQuiet([]byte(key), a)
 	}
 	return a, nil

@@ -1,6 +1,8 @@
 package alerts
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,4 +116,38 @@ func TestGraveEventOfAFloodIsKept(t *testing.T) {
 	if n := len(a.Events); n != maxEventID || a.Events[n-1] != 200 || a.Events[0] != 1 || a.Count != 300 {
 		t.Errorf("%d events from %s to %s of %d, want %d with SG-68 last", n, a.Events[0], a.Events[n-1], a.Count, maxEventID)
 	}
+}
+
+// What is read late, or again after the state was lost, are the same alerts as before:
+// what came an hour after somebody acknowledged one is another, and is told.
+func TestLateReadingKeepsAlertsApart(t *testing.T) { // R32, F7
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		b.open()
+		defer b.s.Close()
+		b.add(severe(attempt("a"), 5), severe(attempt("a"), 5), staffAct("D. Lead", ActAck, reference(1), ""))
+		time.Sleep(time.Hour)
+		b.add(severe(attempt("a"), 5), severe(attempt("a"), 5))
+		time.Sleep(time.Minute)
+		if _, err := b.s.ledger.absorb(b.events, 5); err != nil {
+			t.Fatal(err)
+		}
+		got := map[policy.EventID]string{}
+		if err := b.s.ledger.view(func(tx *tx) error {
+			for _, id := range []policy.EventID{1, 4} {
+				a, err := tx.alert(id)
+				if err != nil {
+					return err
+				}
+				got[id] = fmt.Sprintf("%s %d times, %d mails", a.State, a.Count, a.Waiting)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := map[policy.EventID]string{1: "acknowledged 2 times, 4 mails", 4: "new 2 times, 2 mails"}
+		if !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
 }
