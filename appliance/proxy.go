@@ -31,8 +31,8 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	cfg := proxy.Config{
 		Listen: texts(c.Listen), TLSListen: texts(c.TLSListen), Name: c.Name, PageListen: texts(c.PageListen),
 		Transparent: proxy.Transparent{HTTP: texts(c.Transparent.HTTP), TLS: texts(c.Transparent.TLS)},
-		Decider:     &a.engine, Sink: a.sink, Resolver: a.dns, Pages: pages{&a.config, a.tell.tokenOf},
-		TellPath: blockpage.TellPath, Tell: a.told,
+		Decider:     &a.engine, Sink: a.sink, Resolver: a.dns, Pages: pages{&a.config, a.tell.tokenOf, a.tell.onwardOf},
+		Buttons:      map[string]proxy.Button{blockpage.TellPath: a.told, blockpage.OnwardPath: a.wentOn},
 		ConnectPorts: c.ConnectPorts, HTTPPorts: c.HTTPPorts, AllowDestinations: c.AllowDestinations, School: a.box().Gateway.Ranges(),
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
@@ -184,12 +184,12 @@ func (a *Appliance) inspectCheck() []Check {
 
 // pages are the block pages, in the words of the configuration in force.
 type pages struct {
-	config *atomic.Pointer[configs.Config]
-	token  func(*policy.Event) string
+	config        *atomic.Pointer[configs.Config]
+	token, onward func(*policy.Event) string // of the buttons
 }
 
 // Page writes the page for a recorded event.
 func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
 	school := p.config.Load().School
-	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token}.Page(h, r, e)
+	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token, Onward: p.onward}.Page(h, r, e)
 }

@@ -84,10 +84,17 @@ func (a *Appliance) openTelling() error {
 	return nil
 }
 
-// token lets the client that a page was shown to tell of that page's event, and
-// nobody else of it or of another.
-func (t *telling) token(id policy.EventID, client netip.Addr, at time.Time) string {
+// The buttons that a page can have. A token is good for one of them.
+const (
+	buttonTell byte = iota
+	buttonOnward
+)
+
+// token lets the client that a page was shown to press a button on it for that page's
+// event, and nobody else, nor for another.
+func (t *telling) token(button byte, id policy.EventID, client netip.Addr, at time.Time) string {
 	m := hmac.New(sha256.New, t.key[:])
+	m.Write([]byte{button})
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], uint64(id))
 	binary.BigEndian.PutUint64(b[8:], uint64(at.Unix()/int64(tellFor/time.Second)))
@@ -96,22 +103,27 @@ func (t *telling) token(id policy.EventID, client netip.Addr, at time.Time) stri
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil)[:18])
 }
 
-func (t *telling) believes(token string, id policy.EventID, client netip.Addr, now time.Time) bool {
+func (t *telling) believes(token string, button byte, id policy.EventID, client netip.Addr, now time.Time) bool {
 	for _, at := range []time.Time{now, now.Add(-tellFor)} {
-		if hmac.Equal([]byte(token), []byte(t.token(id, client, at))) {
+		if hmac.Equal([]byte(token), []byte(t.token(button, id, client, at))) {
 			return true
 		}
 	}
 	return false
 }
 
-// tokenOf is the token of a page for an event.
-func (t *telling) tokenOf(e *policy.Event) string {
+// tokenOf is the token of a page for an event, to tell somebody.
+func (t *telling) tokenOf(e *policy.Event) string { return t.tokenFor(buttonTell, e) }
+
+// onwardOf is the token of a page for an event, to go on past its warning.
+func (t *telling) onwardOf(e *policy.Event) string { return t.tokenFor(buttonOnward, e) }
+
+func (t *telling) tokenFor(button byte, e *policy.Event) string {
 	client, err := netip.ParseAddr(e.Client)
 	if err != nil {
 		return "" // nobody known is behind it: a help-line, say
 	}
-	return t.token(e.ID, client, e.Time)
+	return t.token(button, e.ID, client, e.Time)
 }
 
 // lets reports whether a client may tell of one more thing now.
@@ -155,16 +167,9 @@ var (
 )
 
 func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client netip.Addr) error {
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		return errNotOurs
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, tellBody)
-	if err := r.ParseForm(); err != nil {
-		return errNotOurs // its text may hold what the child wrote
-	}
-	id, err := policy.ParseEventID(r.PostForm.Get("ref"))
-	if err != nil || !a.tell.believes(r.PostForm.Get("token"), id, client, time.Now()) {
-		return errNotOurs
+	id, err := a.pressOf(w, r, buttonTell, client)
+	if err != nil {
+		return err
 	}
 	if i, ok := a.register.OfEvent(id); ok { // pressed twice, or told by somebody already
 		return a.raiseTold(&i)
@@ -189,6 +194,22 @@ func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client neti
 		return err
 	}
 	return a.raiseTold(&i)
+}
+
+// pressOf is the event of the page that a button was pressed on.
+func (a *Appliance) pressOf(w http.ResponseWriter, r *http.Request, button byte, client netip.Addr) (policy.EventID, error) {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return 0, errNotOurs
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, tellBody)
+	if err := r.ParseForm(); err != nil {
+		return 0, errNotOurs // its text may hold what the child wrote
+	}
+	id, err := policy.ParseEventID(r.PostForm.Get("ref"))
+	if err != nil || !a.tell.believes(r.PostForm.Get("token"), button, id, client, time.Now()) {
+		return 0, errNotOurs
+	}
+	return id, nil
 }
 
 // wordsOf is what a child in KS2 wrote; younger ones are not asked to.

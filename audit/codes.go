@@ -11,7 +11,7 @@ var (
 	reasonCodes  = [...]string{
 		0: "not_ready", 1: "bad_host", 2: "mandatory", 3: "never_block", 4: "quarantine", 5: "unsigned",
 		6: "pass", 7: "exception", 8: "approved", 9: "not_approved", 10: "category", 11: "except",
-		12: "uncategorised", 13: "default", 14: "destination", 15: "protocol", 16: "emergency", 17: "content", 18: "sign_in",
+		12: "uncategorised", 13: "default", 14: "destination", 15: "protocol", 16: "emergency", 17: "content", 18: "sign_in", 19: "warned",
 	}
 )
 

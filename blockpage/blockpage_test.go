@@ -40,12 +40,16 @@ var pages = map[string]View{
 	"staff_bad_address":   {Band: policy.Staff, Status: 400, Reason: policy.ReasonBadHost},
 	"staff_not_ready":     {Band: policy.Staff, Status: 503, Reason: policy.ReasonNotReady},
 	"staff_open_again":    {Band: policy.Staff, Status: 503, Verdict: policy.Allow, Reason: policy.ReasonDefault},
+	"guest_warn":          {Band: policy.Guest, Status: 403, Verdict: policy.Warn, Reason: policy.ReasonUncategorised},
 	"guest_not_on_a_list": {Band: policy.Guest, Status: 403, Reason: policy.ReasonUncategorised, Rule: "policy.yaml:90"},
 }
 
 func filled(v View) View {
 	if v.Band.Pupil() && v.Status == 403 {
 		v.Token = "t0ken"
+	}
+	if v.Verdict == policy.Warn && v.Status == 403 {
+		v.Onward = "0nward"
 	}
 	v.Host, v.Reference, v.School, v.Profile = "asked-for.example", "SG-1A2B", "Millbrook Primary", v.Band.String()
 	return v
@@ -119,7 +123,7 @@ func TestStaticPage(t *testing.T) {
 		walk(t, render(t, filled(v)), func(n *html.Node) {
 			switch n.Data {
 			case "form", "input", "textarea", "button":
-				if v.Token == "" && filled(v).Token == "" { // only a child's page has the button
+				if f := filled(v); f.Token == "" && f.Onward == "" { // a child's page has a button, and one that warns
 					t.Errorf("%s: <%s>", name, n.Data)
 				}
 			case "script", "img", "iframe", "link", "object", "embed", "base", "use":
@@ -275,6 +279,26 @@ func TestPatterns(t *testing.T) {
 	}
 	if n := len(patterns.kept); n > maxPatterns {
 		t.Errorf("%d patterns kept, at most %d wanted", n, maxPatterns)
+	}
+}
+
+// A page that warns has a button to go on, for whoever can read the warning; no
+// other page has it, whatever it was given.
+func TestGoOn(t *testing.T) {
+	p := Pages{Onward: func(*policy.Event) string { return "0nward" }}
+	for name, v := range pages {
+		r := policy.Ruling{Decision: policy.Decision{Verdict: v.Verdict, Reason: v.Reason, Profile: &policy.Profile{Band: v.Band}}}
+		e := policy.Event{ID: 7, Client: "192.0.2.7", Host: "asked-for.example", Status: v.Status, Verdict: v.Verdict, Reason: v.Reason, Category: v.Category}
+		page := render(t, p.View(r, &e))
+		if got, want := strings.Contains(page, `action="`+OnwardPath+`"`), strings.HasSuffix(name, "_warn"); got != want {
+			t.Errorf("%s: a button to go on: %v, want %v", name, got, want)
+		}
+	}
+	for _, band := range []policy.AgeBand{policy.EYFS, policy.KS1} {
+		r := policy.Ruling{Decision: policy.Decision{Verdict: policy.Warn, Profile: &policy.Profile{Band: band}}}
+		if v := p.View(r, &policy.Event{ID: 7, Status: 403, Verdict: policy.Warn, Reason: policy.ReasonUncategorised}); v.Onward != "" {
+			t.Errorf("%s is asked to weigh a warning", band)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func mustRead(name string) string {
 func parse(name string) *template.Template {
 	layout := strings.Replace(mustRead("templates/layout.html"), "<style></style>", "<style>"+style+"</style>", 1)
 	t := template.Must(template.New("layout.html").Parse(layout))
-	return template.Must(t.ParseFS(files, "templates/symbols.html", "templates/tellform.html", "templates/"+name+".html"))
+	return template.Must(t.ParseFS(files, "templates/symbols.html", "templates/tellform.html", "templates/onwardform.html", "templates/"+name+".html"))
 }
 
 // csp allows this page's style sheet, by its hash, and nothing else. It may not
@@ -80,6 +80,12 @@ type sheet struct {
 // TellPath is where the button to tell somebody leads, on whatever site the page
 // stands for: the door takes it, and the site never hears of it.
 const TellPath = "/.well-known/schoolgate-tell"
+
+// OnwardPath is where the button to go on past a warning leads, as [TellPath].
+const OnwardPath = "/.well-known/schoolgate-go-on"
+
+// OnwardPath is for the templates.
+func (*sheet) OnwardPath() string { return OnwardPath }
 
 // TellPath is for the templates.
 func (*sheet) TellPath() string { return TellPath }
@@ -120,6 +126,9 @@ func choose(v *View) (*template.Template, *sheet) {
 	}
 	s.Help = helpAdult(v)
 	s.Heading, s.Why = "This site is blocked", whyAdult(v)
+	if v.Onward != "" {
+		s.Heading = "Think before you open this site"
+	}
 	if k == mandatory {
 		s.Title = "Access denied"
 		return mandatoryPage, s

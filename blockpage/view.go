@@ -21,6 +21,7 @@ type View struct {
 	Note      string // the school's own reason; adults only
 	Reference string // "" where no event could be recorded
 	Token     string // lets a pupil tell somebody of this page ([TellPath]); "" leaves the button out
+	Onward    string // lets somebody go on past a warning ([OnwardPath]); "" leaves the button out
 
 	School string // name of the school
 	Ask    string // whom adults ask, e.g. "the IT office, extension 12"
@@ -33,6 +34,7 @@ type Pages struct {
 	Ask    string
 	Notice string
 	Token  func(*policy.Event) string // of the button to tell somebody; nil for none
+	Onward func(*policy.Event) string // of the button to go on past a warning; nil for none
 }
 
 // Page writes the page for a recorded event and sets the headers it needs.
@@ -52,6 +54,10 @@ func (p Pages) View(r policy.Ruling, e *policy.Event) View {
 		v.Reference = e.ID.String()
 		if p.Token != nil && v.Band.Pupil() && v.kind() != trouble {
 			v.Token = p.Token(e)
+		}
+		// Children who cannot read a warning yet are not asked to weigh it.
+		if p.Onward != nil && v.Verdict == policy.Warn && v.kind() == blocked && v.Band != policy.EYFS && v.Band != policy.KS1 {
+			v.Onward = p.Onward(e)
 		}
 	}
 	if e.Reason == policy.ReasonMandatory {

@@ -35,7 +35,7 @@ func whyAdult(v *View) string {
 	switch v.Reason {
 	case policy.ReasonCategory:
 		if v.Verdict == policy.Warn {
-			return "This category needs a second thought before it is opened. Opening it from this page is not possible yet, so it is closed until you have asked."
+			return "This category needs a second thought before it is opened. " + goOn(v)
 		}
 		return "This category is closed to your profile at this time."
 	case policy.ReasonException:
@@ -46,7 +46,7 @@ func whyAdult(v *View) string {
 		return "Your profile opens approved sites only, and this site is on no approved list."
 	case policy.ReasonUncategorised:
 		if v.Verdict == policy.Warn {
-			return "The site is on no list, so nothing is known of it. Please ask before you use it."
+			return "The site is on no list, so nothing is known of it. " + goOn(v)
 		}
 		return "The site is on no list, and your profile opens listed sites only."
 	case policy.ReasonQuarantine:
@@ -67,6 +67,14 @@ func whyAdult(v *View) string {
 		return "The address cannot be read in one certain way."
 	}
 	return "The filter refused this request."
+}
+
+// goOn says what can be done about a warning: nothing, where the page has no button.
+func goOn(v *View) string {
+	if v.Onward == "" {
+		return "Please ask before you use it."
+	}
+	return "If you need the site, you can go on; it is recorded that you did."
 }
 
 // troubleAdult is the heading and the words for what did not work. They hold
@@ -104,6 +112,9 @@ func helpAdult(v *View) string {
 	whom := v.Ask
 	if whom == "" {
 		whom = "IT support"
+	}
+	if v.Verdict == policy.Warn && v.kind() == blocked {
+		return "If you are in doubt, ask " + whom + " and give the reference above."
 	}
 	if v.kind() == trouble {
 		return "If it goes on, tell " + whom + " the reference above."

@@ -10,8 +10,10 @@ type question struct {
 	group   string
 	profile *Profile
 	closed  *HostSet // in an emergency, for everyone
-	written written
-	narrow  bool // the rule that decided is for pages, and the page was not seen
+
+	warnings *warnings // that people went on past
+	written  written
+	narrow   bool // the rule that decided is for pages, and the page was not seen
 }
 
 // written says of which kinds there are rules for a host or its parents, so that
@@ -58,6 +60,9 @@ func (p *Policy) decide(q *question) Decision {
 	default:
 		p.uncategorised(q, &d)
 	}
+	if d.Verdict == Warn && q.warnings.passed(q.Client, q.Host, q.Time) {
+		d.Verdict, d.Reason = Allow, ReasonWarned
+	}
 	if d.Verdict != Block {
 		if q.written&inSafeHosts != 0 {
 			d.Safe = p.safeHost(q)
@@ -99,7 +104,7 @@ func (p *Policy) severity(q *question, d *Decision) (s uint8) {
 // what is taken for something better than its list says raise nothing.
 func (p *Profile) watch(cats CategorySet, d *Decision) (s uint8) {
 	switch d.Reason {
-	case ReasonPass, ReasonException, ReasonCategory, ReasonDefault:
+	case ReasonPass, ReasonException, ReasonCategory, ReasonDefault, ReasonWarned:
 	default:
 		return 0
 	}

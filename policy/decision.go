@@ -11,7 +11,7 @@ type Verdict uint8
 // The verdicts, from the strictest.
 const (
 	Block Verdict = iota // refused; the client sees the block page
-	Warn                 // block page with a "continue" button
+	Warn                 // a page that warns, from which a grown-up or a child in KS2 may go on
 	Allow                // served
 )
 
@@ -72,6 +72,7 @@ const (
 	ReasonDestination                 // the address behind the name may not be reached
 	ReasonProtocol                    // port, method or protocol that is not carried
 	ReasonContent                     // the page itself, read as it passed
+	ReasonWarned                      // somebody read the warning and went on
 )
 
 var reasonNames = [...]string{
@@ -81,7 +82,7 @@ var reasonNames = [...]string{
 	ReasonNotApproved: "not_approved", ReasonCategory: "category", ReasonExcept: "except",
 	ReasonUncategorised: "uncategorised", ReasonDefault: "default",
 	ReasonDestination: "destination", ReasonProtocol: "protocol",
-	ReasonContent: "content",
+	ReasonContent: "content", ReasonWarned: "warned",
 }
 
 func (r Reason) String() string {

@@ -29,7 +29,7 @@ var order = [...]struct {
 	{[]Reason{ReasonPass}, "no live pass speaks of it"},
 	{[]Reason{ReasonException}, "no exception of the school speaks of it"},
 	{[]Reason{ReasonApproved, ReasonNotApproved}, "on no approved list of the profile, which is not held to them"},
-	{[]Reason{ReasonCategory, ReasonExcept, ReasonDefault}, "in no category"},
+	{[]Reason{ReasonCategory, ReasonExcept, ReasonDefault, ReasonWarned}, "in no category"},
 }
 
 // trace tells the way of a decision afterwards. Deciding leaves none, so that
@@ -95,6 +95,8 @@ func (q *question) said(d *Decision) string {
 		return fmt.Sprintf("allow: %s outranks the rest of %v", d.Category, q.facts.Categories.IDs())
 	case ReasonDefault:
 		return fmt.Sprintf("allow: %s has no rule on any of %v", q.profile.Name, q.facts.Categories.IDs())
+	case ReasonWarned:
+		return "allow: it warns of this, and somebody at the device went on"
 	case ReasonUncategorised:
 		return fmt.Sprintf("%s: what %s gives to a host on no list", d.Verdict, q.profile.Name)
 	}

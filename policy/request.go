@@ -103,13 +103,16 @@ type Snapshot struct {
 	// "" is that of the policy alone. It must be another one whenever Closed is.
 	Version string
 
+	warnings *warnings // that people went on past; nil for none
+
 	serial uint64 // another for each Swap: what memos know a snapshot by; 0 is never remembered
 }
 
 // Engine gathers the facts of a request and asks the current policy. The zero
 // Engine refuses everything.
 type Engine struct {
-	current atomic.Pointer[Snapshot]
+	current  atomic.Pointer[Snapshot]
+	warnings warnings
 }
 
 // Swap puts a new snapshot in place. Decisions under way finish on the old one.
@@ -119,6 +122,7 @@ func (e *Engine) Swap(s *Snapshot) {
 		return
 	}
 	fresh := *s
+	fresh.warnings = &e.warnings
 	for fresh.serial = 0; fresh.serial == 0; {
 		fresh.serial = rand.Uint64()
 	}
@@ -198,7 +202,7 @@ func (s *Snapshot) ask(q Request) question {
 	}
 	k := s.known(&q)
 	return question{
-		Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile, closed: s.Closed,
+		Request: q, client: client, facts: k.facts, written: k.written, group: group, profile: profile, closed: s.Closed, warnings: s.warnings,
 	}
 }
 

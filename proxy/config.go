@@ -34,6 +34,9 @@ type Pages interface {
 	Page(header http.Header, r policy.Ruling, e *policy.Event) ([]byte, error)
 }
 
+// Button takes a press of a button, by a client.
+type Button func(w http.ResponseWriter, r *http.Request, client netip.Addr)
+
 // Config is what a Server needs. Decider, Sink, Resolver and Pages must be set.
 type Config struct {
 	Listen []string // addresses of the explicit proxy, e.g. 127.0.0.1:3128; may be empty
@@ -55,11 +58,9 @@ type Config struct {
 	Resolver Resolver
 	Pages    Pages
 
-	// Tell takes a press of the button that a block page has, posted to TellPath on
-	// whatever site the page stands for: the site never hears of it. nil has no
-	// button.
-	TellPath string
-	Tell     func(http.ResponseWriter, *http.Request, netip.Addr)
+	// Buttons take the presses of the buttons that block pages have, posted to a path
+	// of ours on whatever site the page stands for: the site never hears of it.
+	Buttons map[string]Button
 
 	ConnectPorts []uint16 // ports CONNECT may name besides 443
 	HTTPPorts    []uint16 // ports a plain URL may name besides 80

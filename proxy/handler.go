@@ -28,9 +28,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	press := s.pressed(r)
 	switch {
-	case s.pressed(r):
-		s.button(x.writer, r, clientOf(r).Client)
+	case press != nil:
+		press(x.writer, r, clientOf(r).Client)
 	case r.Method == http.MethodConnect, !r.URL.IsAbs():
 		s.goproxy.ServeHTTP(x.writer, r)
 	case r.ProtoMajor == 1 && isUpgrade(r):

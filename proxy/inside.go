@@ -205,8 +205,8 @@ func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel
 	defer s.serving.leave()
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
-	if s.pressed(r) {
-		s.button(x.writer, r, clientOf(r).Client)
+	if press := s.pressed(r); press != nil {
+		press(x.writer, r, clientOf(r).Client)
 		return
 	}
 	o := tn.outcome

@@ -76,9 +76,12 @@ func (s *Server) portOf(secure bool) uint16 {
 	return 0
 }
 
-// pressed reports whether a request is a press of the button on a block page.
-func (s *Server) pressed(r *http.Request) bool {
-	return s.button != nil && r.Method == http.MethodPost && r.URL.Path == s.tellPath
+// pressed is the button of a block page that a request is a press of; nil for none.
+func (s *Server) pressed(r *http.Request) Button {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	return s.buttons[r.URL.Path]
 }
 
 // servePage answers at the sinkhole: the DNS door sent a blocked name here, and
@@ -95,8 +98,8 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{writer: newPromptWriter(w, s.limits.IdleStream)}
 	defer s.closeExchange(x, r)
-	if s.pressed(r) {
-		s.button(x.writer, r, clientOf(r).Client)
+	if press := s.pressed(r); press != nil {
+		press(x.writer, r, clientOf(r).Client)
 		return
 	}
 	t := target{Request: clientOf(r), method: knownMethod(r.Method), use: useOf(r)}

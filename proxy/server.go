@@ -25,10 +25,9 @@ type Server struct {
 	sink     policy.Sink
 	resolver Resolver
 	pages    Pages
-	tellPath string
-	button   func(http.ResponseWriter, *http.Request, netip.Addr) // may be nil
-	fronts   Fronts                                               // may be nil
-	names    Names                                                // may be nil
+	buttons  map[string]Button
+	fronts   Fronts // may be nil
+	names    Names  // may be nil
 	log      *slog.Logger
 	metrics  *metrics
 	limits   Limits
@@ -111,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, tellPath: cfg.TellPath, button: cfg.Tell, names: cfg.Names, fronts: cfg.Fronts,
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, names: cfg.Names, fronts: cfg.Fronts,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m),
