@@ -121,16 +121,18 @@ func (ts *tunnels) wait(ctx context.Context, end func()) {
 func (s *Server) revoke() {
 	s.rechecking.Lock()
 	defer s.rechecking.Unlock()
+	var anew target // one for all of them: there may be thousands
 	for _, tn := range s.tunnels.list() {
 		judged := tn.judged.Load()
 		if judged == nil {
 			continue // still being decided
 		}
-		for _, t := range *judged {
-			if s.revokeFor(tn, t) {
+		for i := range *judged {
+			anew = (*judged)[i]
+			if s.revokeFor(tn, &anew) {
 				break
 			}
-			s.tellHeavy(tn, t)
+			s.tellHeavy(tn, &(*judged)[i])
 		}
 	}
 }
@@ -138,10 +140,11 @@ func (s *Server) revoke() {
 // tellHeavy records, once, that a pupil's connection to a site on no list has carried
 // far more than pages have: a tunnel inside TLS or a WebSocket looks like that, and so
 // does a film (Y28, Y31). It goes on.
-func (s *Server) tellHeavy(tn *tunnel, t target) {
+func (s *Server) tellHeavy(tn *tunnel, judged *target) {
 	if tn.heavy || tn.moved.Load() < s.limits.Heavy {
 		return
 	}
+	t := *judged
 	t.Time, t.finding = now(), findingVolume
 	o := outcome{ruling: s.decide(&t)}
 	if o.ruling.Verdict != policy.Allow || !onNoList(o.ruling.Reason) || !o.ruling.Band().Pupil() {
@@ -192,14 +195,14 @@ func (s *Server) revokeReply(x *exchange) bool {
 	return true
 }
 
-func (s *Server) revokeFor(tn *tunnel, t target) bool {
+func (s *Server) revokeFor(tn *tunnel, t *target) bool {
 	t.Time, t.finding = now(), ""
-	if s.decide(&t).Verdict == policy.Allow {
+	if s.decide(t).Verdict == policy.Allow {
 		return false
 	}
 	t.finding = findingRevoked
 	tn.close()
 	s.metrics.revoked.Inc()
-	s.judgeTunnel(t)
+	s.judgeTunnel(*t)
 	return true
 }
