@@ -132,6 +132,7 @@ func (a *Appliance) Run(ctx context.Context) error {
 	doors.Go(func() error { return a.runRetention(ctx) })
 	doors.Go(func() error { return a.runWatchdog(ctx) })
 	doors.Go(func() error { return a.runHelpCount(ctx) })
+	doors.Go(func() error { return a.runTrim(ctx) })
 	for _, l := range a.health {
 		doors.Go(func() error { return serveHTTP(ctx, l, a.healthHandler()) })
 	}

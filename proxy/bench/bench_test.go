@@ -319,7 +319,7 @@ func measureHeld(t *testing.T, p peer, name string, answers bool, open func(i in
 			return
 		}
 	}
-	time.Sleep(time.Second) // the last of them settle
-	after := p.resident()
-	t.Logf("%-40s  %d tunnels (%d open): %d MiB before, %d MiB with them, %.1f KiB each", name, len(held), p.tunnels(t), before>>20, after>>20, float64(after-before)/1024/float64(len(held)))
+	most := p.resident()
+	after := p.atRest()
+	t.Logf("%-40s  %d tunnels (%d open): %d MiB before, %d MiB after the last was opened, %d MiB at rest with them, %.1f KiB each", name, len(held), p.tunnels(t), before>>20, most>>20, after>>20, float64(after-before)/1024/float64(len(held)))
 }

@@ -329,6 +329,21 @@ func (p peer) settled(t *testing.T) int64 {
 	return last
 }
 
+// atRest is the memory once it has stood still for a while, or after half a minute: with
+// tunnels open there is always a little to do.
+func (p peer) atRest() int64 {
+	const still = 80
+	last, same := p.resident(), 0
+	for end := time.Now().Add(30 * time.Second); same < still && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if now := p.resident(); now>>20 == last>>20 {
+			same++
+		} else {
+			last, same = now, 0
+		}
+	}
+	return last
+}
+
 // tunnels is how many tunnels of ours are open, by its own count.
 func (p peer) tunnels(t *testing.T) int {
 	t.Helper()
