@@ -82,7 +82,8 @@ func (c *checkCmd) inputs(stdin io.Reader) func(yield func(string, error) bool) 
 	}
 }
 
-// stdinLines yields the lines that hold something. Of an over-long one it yields
+// stdinLines yields the lines that hold something, comments aside: no address begins
+// with #, and lists of hosts have such lines. Of an over-long one it yields
 // the beginning, which is refused as too long to be an address, and goes on.
 func stdinLines(stdin io.Reader, yield func(string, error) bool) bool {
 	lines := bufio.NewReaderSize(stdin, maxCheckLine)
@@ -92,7 +93,7 @@ func stdinLines(stdin io.Reader, yield func(string, error) bool) bool {
 		for more && err == nil {
 			_, more, err = lines.ReadLine()
 		}
-		if line != "" && !yield(line, nil) {
+		if line != "" && line[0] != '#' && !yield(line, nil) {
 			return false
 		}
 		if errors.Is(err, io.EOF) {
