@@ -255,6 +255,9 @@ func (c *Containing) apply(s containment.State, cfg *configs.Config, table *clie
 			return s, "", err
 		}
 		said = fmt.Sprintf("%s is closed for everyone", e.Target())
+		if e.Path != "" {
+			said += fmt.Sprintf(" (all of %s, on devices whose https is not looked into: there the box sees no pages)", e.Host)
+		}
 	case ActLift:
 		if next, was, err = s.LiftDevice(c.Target); err != nil {
 			return s, "", fmt.Errorf("quarantine: %w (what policy.yaml cuts off is lifted there)", err)
