@@ -112,7 +112,7 @@ func TestPeers(t *testing.T) {
 		measureBulk(t, peers)
 	}
 	if wanted("first byte") {
-		measureFirstByte(t, peers)
+		measureFirstByte(t, peers, trust)
 	}
 	if wanted("idle tunnels") {
 		measureIdle(t, peers)
@@ -238,27 +238,84 @@ func measureBulk(t *testing.T, peers []peer) {
 	t.Log(text + ratios(all["ours"], all["squid"], "squid") + ratios(all["ours"], all["bare"], "bare") + ratios(all["ours"], all["before"], "before"))
 }
 
-// measureFirstByte says how much later than the origin's write a first byte comes.
-func measureFirstByte(t *testing.T, peers []peer) {
-	delays := map[string][]time.Duration{}
-	peers = append(slices.Clone(peers), peer{name: "direct", plain: originAddr + ":80", from: "127.0.5.1"})
-	for range int(setting("BYTES", 300, 60)) {
-		for _, p := range peers {
-			d, err := browser{from: p.from}.firstByte(p.plain)
-			if err != nil {
-				t.Errorf("first byte: %s: %v", p.name, err)
-				return
-			}
-			delays[p.name] = append(delays[p.name], d)
+// measureFirstByte says how much later than the origin's write a first byte comes, and
+// how much later than it would come straight: in clear, in a tunnel and looked into.
+func measureFirstByte(t *testing.T, peers []peer, trust *x509.CertPool) {
+	inTLS := func(b browser, conn net.Conn, err error) (net.Conn, error) {
+		if err != nil {
+			return nil, err
 		}
+		return b.secure(conn, siteHost)
 	}
-	text := fmt.Sprintf("%-40s", "first byte after the origin's, µs")
-	for _, p := range peers {
-		d := delays[p.name]
-		slices.Sort(d)
-		text += fmt.Sprintf("  %s p50 %d p99 %d", p.name, d[len(d)/2].Microseconds(), d[len(d)*99/100].Microseconds())
+	straight := browser{"127.0.5.1", trust}
+	for _, way := range []struct {
+		name, target string
+		open         func(p peer) (net.Conn, error)
+		direct       func() (net.Conn, error)
+	}{
+		{
+			"in clear", "http://" + siteHost + "/drip",
+			func(p peer) (net.Conn, error) { return browser{p.from, trust}.dial(p.plain) },
+			func() (net.Conn, error) { return straight.dial(originAddr + ":80") },
+		},
+		{
+			"in a tunnel", "/drip",
+			func(p peer) (net.Conn, error) {
+				b := browser{p.from, trust}
+				conn, err := b.connect(p.plain, siteHost+":443")
+				return inTLS(b, conn, err)
+			},
+			func() (net.Conn, error) {
+				conn, err := straight.dial(originAddr + ":443")
+				return inTLS(straight, conn, err)
+			},
+		},
+		{
+			"inspected", "/drip",
+			func(p peer) (net.Conn, error) {
+				b := browser{p.inspected, trust}
+				conn, err := b.connect(p.inspect, siteHost+":443")
+				return inTLS(b, conn, err)
+			},
+			func() (net.Conn, error) {
+				conn, err := straight.dial(originAddr + ":443")
+				return inTLS(straight, conn, err)
+			},
+		},
+	} {
+		all := append(slices.Clone(peers), peer{name: "direct"})
+		delays := map[string][]time.Duration{}
+		for range int(setting("BYTES", 300, 60)) {
+			for _, p := range all {
+				open := way.direct
+				if p.name != "direct" {
+					open = func() (net.Conn, error) { return way.open(p) }
+				}
+				conn, err := open()
+				if err != nil {
+					t.Errorf("first byte %s: %s: %v", way.name, p.name, err)
+					return
+				}
+				d, err := firstByte(conn, way.target)
+				conn.Close()
+				if err != nil {
+					t.Errorf("first byte %s: %s: %v", way.name, p.name, err)
+					return
+				}
+				delays[p.name] = append(delays[p.name], d)
+			}
+		}
+		at := func(p peer, percent int) int64 {
+			d := delays[p.name]
+			slices.Sort(d)
+			return d[len(d)*percent/100].Microseconds()
+		}
+		text := fmt.Sprintf("%-40s", "first byte "+way.name+", µs")
+		for _, p := range all {
+			text += fmt.Sprintf("  %s p50 %d p99 %d", p.name, at(p, 50), at(p, 99))
+		}
+		t.Log(text + fmt.Sprintf("  | ours %d later than direct, p99 %d", at(all[0], 50)-at(all[len(all)-1], 50), at(all[0], 99)-at(all[len(all)-1], 99)))
 	}
-	t.Log(text)
 }
 
 // measureIdle holds many tunnels of ours open and looks at the memory, of CONNECT and

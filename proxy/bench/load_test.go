@@ -273,14 +273,10 @@ func helloFor(name string) []byte {
 	return buf[:n]
 }
 
-// firstByte is how long a byte took from the origin's write to the client's read.
-func (b browser) firstByte(proxy string) (time.Duration, error) {
-	conn, err := b.dial(proxy)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	if _, err := conn.Write(get("http://"+siteHost+"/drip", siteHost)); err != nil {
+// firstByte is how long a byte took from the origin's write to the client's read, on
+// an open connection.
+func firstByte(conn net.Conn, target string) (time.Duration, error) {
+	if _, err := conn.Write(get(target, siteHost)); err != nil {
 		return 0, err
 	}
 	br := bufio.NewReader(conn)
