@@ -385,7 +385,7 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 		return nil, errBadName
 	}
 	j := r.newJudgement()
-	v, err := r.askVetted(ctx, name, q, j)
+	v, err := r.askVetted(ctx, name, q, r.limits, j)
 	if err != nil {
 		return nil, err
 	}
@@ -398,7 +398,7 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 		if !ok {
 			break
 		}
-		rest, err := r.askVetted(ctx, next, Question{Name: wire, Type: q.Type, DO: q.DO, CD: q.CD}, j)
+		rest, err := r.askVetted(ctx, next, Question{Name: wire, Type: q.Type, DO: q.DO, CD: q.CD}, r.behind(name), j)
 		if err != nil {
 			return nil, err
 		}
@@ -413,6 +413,14 @@ func (r *Resolver) ask(ctx context.Context, key []byte, q Question) (entry, erro
 	return r.finish(key, q, v)
 }
 
+// behind is the limits of an answer that an alias leads to. What the alias may not have
+// it may not have by way of a zone of the school's own either: that would be rebinding.
+func (r *Resolver) behind(alias string) limits {
+	l := r.limits
+	l.private = func(name string, a netip.Addr) bool { return r.forbidden(alias, a) || r.forbidden(name, a) }
+	return l
+}
+
 // finish makes the entry of a vetted answer.
 func (r *Resolver) finish(key []byte, q Question, v *vetted) (entry, error) {
 	if v.flags&flagPrivate != 0 {
@@ -424,12 +432,12 @@ func (r *Resolver) finish(key []byte, q Question, v *vetted) (entry, error) {
 	return newEntry(key, len(q.Name), v, r.now())
 }
 
-func (r *Resolver) askVetted(ctx context.Context, name string, q Question, j *judgement) (v *vetted, err error) {
+func (r *Resolver) askVetted(ctx context.Context, name string, q Question, l limits, j *judgement) (v *vetted, err error) {
 	if r.validates(name, q) {
-		return r.askJudged(ctx, name, q, j)
+		return r.askJudged(ctx, name, q, l, j)
 	}
 	err = r.poolFor(name).ask(ctx, q, func(m *dns.Msg) error {
-		v, err = vet(m, name, q, r.limits)
+		v, err = vet(m, name, q, l)
 		if err != nil {
 			r.metrics.vetoed.Inc()
 		}

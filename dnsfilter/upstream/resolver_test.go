@@ -381,6 +381,24 @@ func TestZones(t *testing.T) {
 	if world.Asked("pc.ad.school.test") != 0 {
 		t.Error("a name of the school's own was asked outside")
 	}
+	// An outside name that points into the school is rebinding, whoever has the address.
+	world.Add(t, "sneaky.example. 300 IN CNAME pc.ad.school.test.")
+	world.Tell(testkit.CNAMEOnly)
+	if got, want := ask(t, r, "sneaky.example", dns.TypeA), "NOERROR | sneaky.example. CNAME pc.ad.school.test. private"; got != want {
+		t.Errorf("an alias into the school's zone = %s, want %s", got, want)
+	}
+}
+
+// A server that refers to others has not said that there is nothing (RFC 2308 section
+// 2.2.1): the next one is asked.
+func TestReferral(t *testing.T) {
+	lame := testkit.NewUpstream(t)
+	lame.Tell(testkit.Referral)
+	good := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+	r := newResolver(t, Config{Ordered: true}, lame, good)
+	if got, want := ask(t, r, "www.example", dns.TypeA), "NOERROR | www.example. A 203.0.113.1"; got != want {
+		t.Errorf("beside a server that refers = %s, want %s", got, want)
+	}
 }
 
 // AD is believed of trusted upstreams only, and never of a changed answer.

@@ -78,7 +78,7 @@ func (j *judgement) settle(v *vetted) {
 }
 
 // askJudged is askVetted for what has to be validated.
-func (r *Resolver) askJudged(ctx context.Context, name string, q Question, j *judgement) (v *vetted, err error) {
+func (r *Resolver) askJudged(ctx context.Context, name string, q Question, l limits, j *judgement) (v *vetted, err error) {
 	asked := q
 	asked.DO, asked.CD = true, true
 	j.judged = true
@@ -111,8 +111,8 @@ func (r *Resolver) askJudged(ctx context.Context, name string, q Question, j *ju
 		if !q.DO {
 			v.strip(q)
 		}
-		v.seal(name, q, r.limits)
-		v.ttl = min(v.ttl, max(verdict.TTL, r.limits.minTTL))
+		v.seal(name, q, l)
+		v.ttl = min(v.ttl, max(verdict.TTL, l.minTTL))
 		return nil
 	})
 	if err != nil && fault != nil {

@@ -18,6 +18,8 @@ const (
 var (
 	errLoop   = errors.New("CNAME chain is a loop or too long")
 	errAnswer = errors.New("answer is not one to the question")
+	// RFC 2308 section 2.2.1 tells one from an answer that there is nothing.
+	errReferral = errors.New("upstream refers to others instead of answering")
 )
 
 // limits is what a vetted answer is held to.
@@ -54,6 +56,9 @@ func gather(m *dns.Msg, name string, q Question) (*vetted, error) {
 		return nil, err
 	}
 	v.authority(m.Ns, end, q, v.negative(q))
+	if len(v.msg.Answer) == 0 && m.Rcode == dns.RcodeSuccess && hasType(m.Ns, dns.TypeNS) && !hasType(m.Ns, dns.TypeSOA) {
+		return nil, errReferral
+	}
 	return v, nil
 }
 

@@ -37,6 +37,7 @@ const (
 	BareFormErr      // a header with FORMERR, without the question
 	SpoofThenAns     // seven forged replies, then the honest one
 	CNAMEOnly        // a chain is left for the asker to follow
+	Referral         // other servers are named, and nothing answered
 )
 
 // Upstream is a resolver for tests on a real port, UDP and TCP, that holds the
@@ -246,6 +247,8 @@ func (u *Upstream) serve(w dns.ResponseWriter, q *dns.Msg) {
 		}
 	case LowerCase:
 		m.Question[0].Name = strings.ToLower(m.Question[0].Name)
+	case Referral:
+		m.Rcode, m.Answer, m.Ns = dns.RcodeSuccess, nil, []dns.RR{mustRR("example. 300 IN NS ns.example.")}
 	case BareFormErr:
 		m = &dns.Msg{MsgHdr: dns.MsgHdr{Id: q.Id, Response: true, Rcode: dns.RcodeFormatError}}
 	case SpoofThenAns:
