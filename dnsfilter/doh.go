@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -154,7 +155,7 @@ func readDoH(w http.ResponseWriter, r *http.Request, j *job) (status int) {
 	case http.MethodGet:
 		return readDoHQuery(r, j)
 	case http.MethodPost:
-		if r.Header.Get("Content-Type") != dohType {
+		if what, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || what != dohType {
 			return http.StatusUnsupportedMediaType
 		}
 		return readDoHBody(w, r, j)

@@ -86,6 +86,7 @@ func TestDNSOverHTTPS(t *testing.T) {
 		{"too long in the URL", get(make([]byte, maxPacket+1)), 413, ""},
 		{"not base64url", with(get(nil), func(r *http.Request) { r.URL.RawQuery = "dns=***" }), 400, ""},
 		{"no question at all", with(get(nil), func(r *http.Request) { r.URL.RawQuery = "" }), 400, ""},
+		{"its type with a parameter", with(post(packed(t, "open.example")), func(r *http.Request) { r.Header.Set("Content-Type", "Application/DNS-Message; charset=utf-8") }), 200, "NOERROR | A 203.0.113.1"},
 		{"another type", with(post(packed(t, "open.example")), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }), 415, ""},
 		{"another method", with(post(nil), func(r *http.Request) { r.Method = http.MethodPut }), 405, ""},
 		{"another path", with(get(nil), func(r *http.Request) { r.URL.Path = "/" }), 404, ""},

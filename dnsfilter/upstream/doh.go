@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -103,7 +104,7 @@ func (w *web) exchange(ctx context.Context, q Question, plain, edns bool) ([]byt
 		return nil, err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != dohType {
+	if answer.StatusCode != http.StatusOK || !isMessage(answer.Header.Get("Content-Type")) {
 		return nil, fmt.Errorf("%w: HTTP status %d", errServer, answer.StatusCode)
 	}
 	reply, err := io.ReadAll(io.LimitReader(answer.Body, dns.MaxMsgSize+1))
@@ -114,6 +115,12 @@ func (w *web) exchange(ctx context.Context, q Question, plain, edns bool) ([]byt
 		return nil, fmt.Errorf("%w: longer than a message", errServer)
 	}
 	return reply, matches(query, reply)
+}
+
+// isMessage reports whether a media type, with whatever parameters, is that of DNS.
+func isMessage(contentType string) bool {
+	what, _, err := mime.ParseMediaType(contentType)
+	return err == nil && what == dohType
 }
 
 func (w *web) close() { w.transport.CloseIdleConnections() }

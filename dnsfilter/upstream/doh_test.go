@@ -41,7 +41,9 @@ func overHTTPS(t *testing.T, u *testkit.Upstream, lie func(http.ResponseWriter) 
 			http.Error(w, "no answer", http.StatusBadGateway)
 			return
 		}
-		w.Header().Set("Content-Type", dohType)
+		if w.Header().Get("Content-Type") == "" {
+			w.Header().Set("Content-Type", dohType)
+		}
 		wire, _ := answer.Pack()
 		_, _ = w.Write(wire)
 	}))
@@ -112,6 +114,18 @@ func TestBootstrap(t *testing.T) {
 	}
 	if _, err := New(Config{Servers: []string{byName}}); err == nil {
 		t.Error("a name that nobody can look up is accepted")
+	}
+}
+
+func TestMediaTypeOverHTTPS(t *testing.T) {
+	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+	addr, roots, _ := overHTTPS(t, u, func(w http.ResponseWriter) bool {
+		w.Header().Set("Content-Type", "Application/DNS-Message; charset=utf-8") // a media type like any other (RFC 9110 section 8.3.1)
+		return false
+	})
+	r := newResolver(t, Config{Servers: []string{"https://" + addr + "/dns-query#example.com"}, Roots: roots})
+	if got, want := ask(t, r, "www.example", dns.TypeA), "NOERROR | www.example. A 203.0.113.1"; got != want {
+		t.Errorf("Resolve = %s, want %s", got, want)
 	}
 }
 
