@@ -59,12 +59,15 @@ func (s *Server) readBeginning(x *exchange, resp *http.Response) {
 		s.metrics.pages.WithLabelValues("busy").Inc()
 		return
 	}
-	page, err := s.phrases.Open(lastOf(resp.Header["Content-Type"]), strings.Join(resp.Header["Content-Encoding"], ","))
-	if err != nil {
-		s.reading.Add(-1)
-		s.metrics.pages.WithLabelValues("unreadable").Inc()
-		return
+	coding := strings.Join(resp.Header["Content-Encoding"], ",")
+	switch as := pagescan.Encoding(coding); as {
+	case coding:
+	case "":
+		delete(resp.Header, "Content-Encoding")
+	default:
+		resp.Header["Content-Encoding"] = []string{as}
 	}
+	page := s.phrases.Open(lastOf(resp.Header["Content-Type"]), coding)
 	b := &pageBody{ReadCloser: resp.Body, server: s, exchange: x, page: page, ahead: make(chan part, 1)}
 	resp.Body, x.read = b, true
 	b.hold(s.limits.ScanHold)

@@ -99,7 +99,7 @@ func TestScan(t *testing.T) {
 		{"long", reply{"text/html", "", "/long"}, "127.0.0.1", 200, policy.Event{Verdict: policy.Allow, Reason: policy.ReasonUncategorised}},
 		{"empty", reply{"text/html", "", "/empty"}, "127.0.0.1", 200, policy.Event{Verdict: policy.Allow, Reason: policy.ReasonUncategorised}},
 		{"no page", reply{"image/png", "", "/bad"}, "127.0.0.1", 200, policy.Event{Verdict: policy.Allow, Reason: policy.ReasonUncategorised}},
-		{"a coding that nobody offered", reply{"text/html", "compress", "/good"}, "127.0.0.1", 200, policy.Event{Verdict: policy.Allow, Reason: policy.ReasonUncategorised}},
+		{"bad, in what is no coding", reply{"text/html", "utf-8", "/bad"}, "127.0.0.1", 403, policy.Event{Verdict: policy.Block, Reason: policy.ReasonContent, Category: policy.Pornography, Theme: "pornography", Finding: findingContent}},
 	} {
 		begun := len(r.journal.all())
 		q, err := http.NewRequest(http.MethodGet, r.url(c.path), nil)

@@ -50,10 +50,7 @@ func (c *pageCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	page, err := set.Read(text, c.Type, "")
-	if err != nil {
-		return err
-	}
+	page := set.Read(text, c.Type, "")
 	for _, score := range page.Scores() {
 		if len(score.Met) == 0 {
 			continue

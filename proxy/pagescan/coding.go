@@ -21,12 +21,11 @@ import (
 var Readable = []string{"gzip", "deflate", "br", "zstd", "identity"}
 
 var (
-	errCoding = errors.New("content coding not known")
-	errLayers = errors.New("too many content codings on one another")
-	errBomb   = errors.New("more bytes unpacked than a page has")
+	errBomb = errors.New("more bytes unpacked than a page has")
 )
 
-// maxLayers is how many codings may lie on one another; servers use one.
+// maxLayers is how many codings may lie on one another; servers use one. Browsers
+// unpack any number, so a page in more of them is closed as a bomb is.
 const maxLayers = 2
 
 // maxWindow is what zstd may ask to remember (RFC 9659).
@@ -36,22 +35,30 @@ const maxWindow = 8 << 20
 // would otherwise keep us busy without there ever being any text.
 const maxLayer = 4 * MaxPage
 
-// codings reads a Content-Encoding header; the first was put on first.
-func codings(header string) ([]string, error) {
-	var list []string
+// codings reads a Content-Encoding header; the first was put on first. What is no
+// coding of browsers is left out: Chrome then shows the bytes as they come, and
+// Firefox unpacks the others.
+func codings(header string) (list []string, strange bool) {
 	for name := range strings.SplitSeq(header, ",") {
 		switch name = strings.ToLower(strings.TrimSpace(name)); name {
-		case "", "identity":
+		case "":
 		case "gzip", "x-gzip", "deflate", "br", "zstd":
 			list = append(list, name)
 		default:
-			return nil, errCoding
+			strange = true
 		}
 	}
-	if len(list) > maxLayers {
-		return nil, errLayers
+	return list, strange
+}
+
+// Encoding is the Content-Encoding that a page is to be passed on with, so that every
+// browser reads it as [Set.Open] does: as it came, unless it names what is no coding.
+func Encoding(header string) string {
+	list, strange := codings(header)
+	if !strange {
+		return header
 	}
-	return list, nil
+	return strings.Join(list, ", ")
 }
 
 // unpacked reads what lies under codings.

@@ -47,18 +47,18 @@ type Page struct {
 	sums   [policy.NumCategories]sum
 }
 
-// Open begins to read a page of that Content-Type in that Content-Encoding. An
-// error says that it cannot be read.
-func (s *Set) Open(contentType, contentEncoding string) (*Page, error) {
-	list, err := codings(contentEncoding)
-	if err != nil {
-		return nil, err
-	}
+// Open begins to read a page of that Content-Type in that Content-Encoding, which must
+// be passed on as [Encoding] has it.
+func (s *Set) Open(contentType, contentEncoding string) *Page {
+	list, _ := codings(contentEncoding)
 	p := &Page{set: s, contentType: contentType, codings: list, times: make([]uint8, len(s.phrases))}
+	if len(list) > maxLayers {
+		p.over, p.bomb, p.err = true, true, errBomb
+	}
 	// Unpackers pull and a page is pushed: the reader is a coroutine that yields
 	// whenever it wants more, so that all of a part is read when Feed returns.
 	p.next, p.stop = iter.Pull(p.run)
-	return p, nil
+	return p
 }
 
 // Feed reads the next part.
@@ -318,11 +318,8 @@ type Met struct {
 }
 
 // Read scans a whole page at once: for tests, and for a person who asks.
-func (s *Set) Read(page []byte, contentType, contentEncoding string) (*Page, error) {
-	p, err := s.Open(contentType, contentEncoding)
-	if err != nil {
-		return nil, err
-	}
+func (s *Set) Read(page []byte, contentType, contentEncoding string) *Page {
+	p := s.Open(contentType, contentEncoding)
 	defer p.Close()
 	r := bytes.NewReader(page)
 	buf := make([]byte, 16<<10)
@@ -334,5 +331,5 @@ func (s *Set) Read(page []byte, contentType, contentEncoding string) (*Page, err
 		}
 	}
 	p.End()
-	return p, nil
+	return p
 }
