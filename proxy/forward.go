@@ -145,15 +145,21 @@ func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
 		resp.Body.Close() // nobody asked for a 101: upgrades go another way
 		err = errUnasked
 	}
-	if err == nil && len(resp.Header["Connection"]) > 0 {
-		removeHopByHop(resp.Header) // before anything is believed of it: the browser will not see what this takes away
-	}
-	if err == nil && mediaType(resp.Header.Get("Content-Type")) == dnsMessage {
-		resp.Body.Close()
-		err = errDoH
-	}
 	if err != nil {
 		return s.failed(r, &x.outcome, err)
+	}
+	return s.received(x, r, resp)
+}
+
+// received looks at an origin's reply, reads its beginning if it is a page, and records
+// it. What it returns may be sent: the reply, or a page of ours in its place.
+func (s *Server) received(x *exchange, r *http.Request, resp *http.Response) *http.Response {
+	if len(resp.Header["Connection"]) > 0 {
+		removeHopByHop(resp.Header) // before anything is believed of it: the browser will not see what this takes away
+	}
+	if mediaType(resp.Header.Get("Content-Type")) == dnsMessage {
+		resp.Body.Close()
+		return s.failed(r, &x.outcome, errDoH)
 	}
 	x.outcome.told(resp)
 	if s.scans(&x.outcome, r, resp) {

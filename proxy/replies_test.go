@@ -206,6 +206,33 @@ func TestUpgradeRefused(t *testing.T) {
 	}
 }
 
+// TestUpgradeRefusedAtLength: the refusal of an upgrade ends with the client, however
+// much the origin would go on to say.
+func TestUpgradeRefusedAtLength(t *testing.T) {
+	ended := make(chan error, 1)
+	o := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		part := make([]byte, 32<<10)
+		for {
+			if _, err := w.Write(part); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	b := newBox(t, nil)
+	conn := b.dial()
+	fmt.Fprintf(conn, "GET http://open.test:%s/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", portOf(t, o))
+	if _, err := io.ReadFull(conn, make([]byte, 64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the origin is read on, for nobody")
+	}
+}
+
 // TestBodies: what is large, chunked, ranged or has trailers passes unharmed.
 func TestBodies(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB

@@ -132,6 +132,11 @@ func TestScan(t *testing.T) {
 			t.Errorf("%s: %q", c.promise, body)
 		}
 	}
+	// Nor is a page read less for being the answer to somebody who asked for a socket.
+	socket := r.raw("GET " + r.url("/bad") + " HTTP/1.1\r\nHost: x\r\nX-Type: text/html\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+	if e := r.journal.last(t); !strings.HasPrefix(socket, "HTTP/1.1 403 ") || e.Reason != policy.ReasonContent {
+		t.Errorf("a page in place of a socket: %q, event %+v", socket, e)
+	}
 	if n := r.server.reading.Load(); n != 0 {
 		t.Errorf("%d pages are still being read", n)
 	}

@@ -27,6 +27,9 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 	}
 	outgoing(r, &t, &x.outcome.ruling)
 	s.rewrite(r, &t, &x.outcome.ruling)
+	if s.phrases != nil && !x.outcome.ruling.Scan.Empty() {
+		readable(r.Header)
+	}
 	r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	origin, err := s.dial(r.Context(), x.outcome.route)
 	if err != nil {
@@ -45,16 +48,23 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 	case err != nil:
 		origin.Close()
 		s.reply(x, s.failed(r, &x.outcome, err))
+	case resp.StatusCode != http.StatusSwitchingProtocols: // a reply like any other
+		resp.Body = &refusalBody{resp.Body, origin}
+		s.reply(x, s.received(x, r, resp))
+		origin.Close()
 	case !s.answered(x, resp):
 		origin.Close()
 		s.reply(x, s.page(r, &x.outcome))
-	case resp.StatusCode != http.StatusSwitchingProtocols:
-		s.incoming(resp, x)
-		s.reply(x, resp)
-		origin.Close()
 	default:
 		s.join(x, t, origin, ahead, resp)
 	}
+}
+
+// refusalBody is the body of a reply to an upgrade that was refused. Closed, it closes
+// its connection: the body itself would read on to its end, wherever that is.
+type refusalBody struct {
+	io.Reader
+	io.Closer
 }
 
 func (s *Server) reply(x *exchange, resp *http.Response) {
