@@ -99,7 +99,7 @@ func modeWord(m policy.Restriction, strict, moderate string) string {
 // the safe host that is dialled (4.1).
 func safeSearch(r *http.Request, host policy.Host, mode policy.Restriction) {
 	switch {
-	case strings.HasPrefix(host.String(), "www.google.") || strings.HasPrefix(host.String(), "google."):
+	case googleSearch(host.String()):
 		setParameter(r, "q", "safe", "active")
 	case ofSite(host, bingSites):
 		setParameter(r, "q", "adlt", modeWord(mode, "strict", "moderate"))
@@ -110,15 +110,29 @@ func safeSearch(r *http.Request, host policy.Host, mode policy.Restriction) {
 	}
 }
 
-// setParameter gives a search, which is a request with the parameter of its
-// words, one value of a parameter and no other. All else stays as it was written.
+// googleSearch reports whether a host answers searches of Google's, those that no
+// safe host stands in for among them.
+func googleSearch(host string) bool {
+	for _, name := range []string{"www.", "images.", "cse.", "encrypted.", ""} {
+		if strings.HasPrefix(host, name+"google.") {
+			return true
+		}
+	}
+	return false
+}
+
+// setParameter gives a search one value of a parameter and no other. A search is a
+// request with the parameter of its words, or one of those that Google's page of
+// advanced searches has in its place, or one that says itself how safe it is to be.
+// Names are read as engines read them, unescaped. All else stays as it was written.
 func setParameter(r *http.Request, words, name, value string) {
 	var kept []string
 	search := false
 	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 		key, _, _ := strings.Cut(pair, "=")
-		search = search || key == words
-		if pair != "" && !strings.EqualFold(unescaped(key), name) {
+		key = strings.ToLower(unescaped(key))
+		search = search || key == words || key == name || words == "q" && strings.HasPrefix(key, "as_")
+		if pair != "" && key != name {
 			kept = append(kept, pair)
 		}
 	}
