@@ -180,6 +180,9 @@ func TestClientGone(t *testing.T) {
 func TestInterim(t *testing.T) {
 	hints := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
+		for r.URL.Path == "/flood" && r.Context().Err() == nil {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusProcessing)
 		io.Copy(io.Discard, r.Body)
@@ -213,6 +216,9 @@ func TestInterim(t *testing.T) {
 		if got := get(t, b.client("127.0.0.1"), "http://open.test:"+portOf(t, o)+"/", body); got != "[103 "+link+" 102 "+link+"]HTTP/1.1200hello<nil>" {
 			t.Errorf("%s in clear: %s", name, got)
 		}
+		if got := get(t, b.client("127.0.0.1"), "http://open.test:"+portOf(t, o)+"/flood", body); strings.Count(got, "103") > maxInterim || !strings.Contains(got, "HTTP/1.1502") {
+			t.Errorf("%s in clear, of an origin that says nothing else: %.200s", name, got)
+		}
 	}
 	if reply := b.raw("GET http://open.test:" + portOf(t, o) + "/ HTTP/1.0\r\n\r\n"); strings.Count(reply, "HTTP/1.") != 1 {
 		t.Errorf("HTTP/1.0: %q", reply)
@@ -225,6 +231,10 @@ func TestInterim(t *testing.T) {
 		got := get(t, &http.Client{Transport: tr}, "https://open.test:"+g.port+"/", nil)
 		if !strings.HasPrefix(got, "[103 "+link+" 102 "+link+"]HTTP/") || !strings.HasSuffix(got, "200hello<nil>") {
 			t.Errorf("%s inside: %s", proto, got)
+		}
+		got = get(t, &http.Client{Transport: tr}, "https://open.test:"+g.port+"/flood", nil)
+		if strings.Count(got, "103") > maxInterim || !strings.Contains(got, "502") {
+			t.Errorf("%s inside, of an origin that says nothing else: %.200s", proto, got)
 		}
 		tr.CloseIdleConnections()
 	}

@@ -91,6 +91,9 @@ func (s *Server) forward(x *exchange, r *http.Request) {
 	}
 	announced := len(resp.Trailer)
 	w.WriteHeader(resp.StatusCode)
+	if announced > 0 && w.own == nil {
+		w.Flush() // or net/http would find out the length, and some clients go at its end
+	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		s.log.Debug("reply not sent whole", "err", err)
 		panic(http.ErrAbortHandler)

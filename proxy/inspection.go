@@ -35,7 +35,7 @@ func newInspector(c *Inspection) *inspector {
 	}
 	i := &inspector{Inspection: *c, trust: inspect.NewTrust(), inbox: newInbox()}
 	i.client = &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1", "http/1.0"},
 		GetCertificate: i.certificate,
 	}
 	return i

@@ -123,7 +123,11 @@ func knowsClient(lines []string) bool {
 func (o *origins) byTransport(r *http.Request, key originKey) (*http.Response, error) {
 	if x := exchangeOf(r); x != nil {
 		defer x.writer.noInterim() // the transport may go on reading when it has given up
+		left := maxInterim
 		trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			if left--; left < 0 {
+				return errInterim // the transport has no bound where somebody listens
+			}
 			x.writer.interim(code, http.Header(header))
 			return nil
 		}}
