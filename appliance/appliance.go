@@ -56,6 +56,7 @@ type Appliance struct {
 	registry   *prometheus.Registry
 	engine     policy.Engine
 	config     atomic.Pointer[configs.Config]
+	started    configs.Box // what the parts that a reload leaves alone were built from
 	store      atomic.Pointer[categories.Store]
 	standIn    atomic.Pointer[categories.Store]     // the store that stands in for damaged ones, if one does
 	passedOver atomic.Pointer[[]categories.Skipped] // versions that could not be read when the store was opened
@@ -98,6 +99,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 	a.stores = categories.NewMetrics(a.registry)
 	a.reloads = newReloadMetric(a.registry)
 	a.config.Store(o.Config)
+	a.started = o.Config.Box
 	a.supply = newSupplying()
 	a.registry.MustRegister(newSupplyMetrics(a.config.Load), a.damageMetric())
 	defer func() {

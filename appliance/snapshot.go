@@ -243,7 +243,7 @@ func (a *Appliance) reload() (string, error) {
 		return "", fmt.Errorf("incidents: %w", err)
 	}
 	a.watch.take(heard)
-	restart := needsRestart(old.Box, cfg.Box)
+	restart := needsRestart(a.started, cfg.Box)
 	a.takeStore(store)
 	if err := a.inForce(cfg, p, table); err != nil {
 		a.log.Warn("the replaced table of clients ended with an error", "err", err)
@@ -251,6 +251,7 @@ func (a *Appliance) reload() (string, error) {
 	text := fmt.Sprintf("in force: policy %s, category store %d (%d names)",
 		p.Version, store.Version(), store.Info().Names)
 	if restart != "" {
+		a.log.Warn("not taken up before a restart", "changes", restart)
 		text += "\nnot taken up before a restart: changes of " + restart
 	}
 	return text, nil

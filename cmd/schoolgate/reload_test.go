@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,6 +97,19 @@ func (r *reloads) changes() {
 	}
 	b.Run("lists", "rollback", "3") // that of the second round
 	r.want("fresh.example", "allow")
+
+	// What a reload leaves alone is told each time, not only the first.
+	box, err := os.ReadFile(b.Dir + "/schoolgate.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write("schoolgate.yaml", strings.Replace(string(box), "dns: {", "dns: {burst: 4999, ", 1))
+	for range 2 {
+		if out, want := b.Run("reload"), "not taken up before a restart: changes of dns"; !strings.Contains(out, want) {
+			t.Errorf("reload says %q, want %q in it", out, want)
+		}
+	}
+	said(t, b, "not taken up before a restart", 2)
 }
 
 // want asks both doors for a verdict.
