@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/publicsuffix"
+
 	"schoolgate/policy"
 )
 
@@ -67,10 +69,21 @@ func (a *Appliance) goOn(w http.ResponseWriter, r *http.Request, client netip.Ad
 	if err := a.sink.Record(&e); err != nil {
 		return err
 	}
-	if !a.engine.GoOn(client, host, q.Time, q.Time.Add(onwardFor)) {
+	if !a.engine.GoOn(client, siteOf(host), q.Time, q.Time.Add(onwardFor)) {
 		return errTooMany
 	}
 	return nil
+}
+
+// siteOf is what a person means by a site, the registered domain: a page's pictures
+// come from names beside its own. A host below none is its own.
+func siteOf(h policy.Host) policy.Host {
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(h.String()); err == nil {
+		if site, err := policy.ParseHost(domain); err == nil && h.Within(site) {
+			return site
+		}
+	}
+	return h
 }
 
 // wanted is where the page with the button was shown, which only the browser knows;

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/publicsuffix"
 )
 
 // warnings are the sites that a client went on to past a page that warned. The zero
@@ -19,24 +17,12 @@ type warnings struct {
 
 type warned struct {
 	client netip.Addr
-	site   string
+	site   Host // with all below it
 }
 
 const maxWarnings = 10_000 // at once; beyond it the page warns again
 
-// site is what a person means by one: a page's pictures come from names beside its
-// own. A host below no registered domain is its own.
-func (h Host) site() string {
-	if h.addr.IsValid() {
-		return h.name
-	}
-	if s, err := publicsuffix.EffectiveTLDPlusOne(h.name); err == nil {
-		return s
-	}
-	return h.name
-}
-
-func (w *warnings) goOn(client netip.Addr, h Host, now, until time.Time) bool {
+func (w *warnings) goOn(client netip.Addr, site Host, now, until time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ends == nil {
@@ -52,7 +38,7 @@ func (w *warnings) goOn(client netip.Addr, h Host, now, until time.Time) bool {
 			return false
 		}
 	}
-	w.ends[warned{client.Unmap().WithZone(""), h.site()}] = until
+	w.ends[warned{client.Unmap().WithZone(""), site}] = until
 	w.any.Store(true)
 	return true
 }
@@ -63,12 +49,18 @@ func (w *warnings) passed(client netip.Addr, h Host, now time.Time) bool {
 	}
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return w.ends[warned{client.Unmap().WithZone(""), h.site()}].After(now)
+	k := warned{client.Unmap().WithZone(""), h}
+	for more := true; more; k.site, more = k.site.Parent() {
+		if w.ends[k].After(now) {
+			return true
+		}
+	}
+	return false
 }
 
-// GoOn opens a site that the policy warns of, a host with all names of its
-// registered domain, to one client until a time: somebody has read the warning and
-// goes on. It lifts nothing but a warning, and reports whether there was room.
-func (e *Engine) GoOn(client netip.Addr, h Host, now, until time.Time) bool {
-	return e.warnings.goOn(client, h, now, until)
+// GoOn opens a site that the policy warns of, a host with all below it, to one
+// client until a time: somebody has read the warning and goes on. It lifts nothing
+// but a warning, and reports whether there was room.
+func (e *Engine) GoOn(client netip.Addr, site Host, now, until time.Time) bool {
+	return e.warnings.goOn(client, site, now, until)
 }
