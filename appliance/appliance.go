@@ -28,6 +28,7 @@ import (
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/proxy"
+	"schoolgate/proxy/inspect"
 )
 
 // Options is what an Appliance is built from.
@@ -68,7 +69,9 @@ type Appliance struct {
 	index   *index.Maker // nil where its folder cannot be used
 	dns     *dnsfilter.Server
 	proxy   *proxy.Server
-	watch   *watch // hears searches for the proxy
+	watch   *watch                // hears searches for the proxy
+	leaves  *inspect.Leaves       // nil where nothing is signed
+	never   *inspect.NeverInspect // nil where nothing is looked into
 	health  []net.Listener
 	control net.Listener
 	dropped net.Listener // where the firewall's guard tells what it dropped; nil where there is no gateway

@@ -57,7 +57,13 @@ func (a *Appliance) controlHandler() http.Handler {
 		reply.Changed = changed
 		a.answer(w, reply)
 	})
-	mux.HandleFunc("POST /untrusting", func(w http.ResponseWriter, _ *http.Request) { a.answer(w, texts(a.proxy.Untrusting())) })
+	mux.HandleFunc("POST /untrusting", func(w http.ResponseWriter, _ *http.Request) {
+		u := Refusers{Devices: texts(a.proxy.Untrusting())}
+		for _, p := range a.proxy.Pinned() {
+			u.Sites = append(u.Sites, PinnedSite{p.Host.String(), p.Clients, p.Since, p.Last})
+		}
+		a.answer(w, u)
+	})
 	mux.HandleFunc("POST /record", a.recordAct)
 	mux.HandleFunc("POST /contain", a.contain)
 	mux.HandleFunc("POST /reindex", a.reindex)
@@ -88,11 +94,24 @@ func RequestReload(ctx context.Context, dir string) (string, error) {
 	return reply.Changed, errors.Join(errs...)
 }
 
-// Untrusting asks the daemon whose data directory is dir for the addresses of the
-// devices that do not trust the school's certificate.
-func Untrusting(ctx context.Context, dir string) (list []string, err error) {
-	err = command(ctx, dir, "untrusting", nil, &list)
-	return list, err
+// Refusers are who refuses the school's certificate.
+type Refusers struct {
+	Devices []string     `json:"devices"` // addresses of those that do not trust it
+	Sites   []PinnedSite `json:"sites"`   // of apps on devices that do
+}
+
+// PinnedSite is a site whose app believes its own certificates only.
+type PinnedSite struct {
+	Host        string    `json:"host"`
+	Devices     int       `json:"devices"`
+	Since, Last time.Time // of their refusals
+}
+
+// Untrusting asks the daemon whose data directory is dir who refuses the school's
+// certificate.
+func Untrusting(ctx context.Context, dir string) (u Refusers, err error) {
+	err = command(ctx, dir, "untrusting", nil, &u)
+	return u, err
 }
 
 // command sends one command to the daemon whose data directory is dir: in as

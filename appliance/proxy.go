@@ -37,6 +37,9 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		Limits: proxy.Limits{Conns: c.MaxConnections, ConnsPerClient: c.MaxPerClient},
 		Log:    a.log, Metrics: a.registry,
 	}
+	if err := a.openAuthorities(); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
 	if cfg.Inspection, err = a.inspection(); err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
@@ -60,7 +63,8 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 }
 
 // proxyTLS is the certificate of the proxy inside TLS: the configured one, or one of
-// the school's authority for the name of the box.
+// the school's authority for the name of the box. While that cannot sign, nobody gets
+// a connection there, and all else goes on (fault F19).
 func (a *Appliance) proxyTLS() (*tls.Config, error) {
 	c := a.box().Proxy
 	if len(c.TLSListen) == 0 {
@@ -72,11 +76,6 @@ func (a *Appliance) proxyTLS() (*tls.Config, error) {
 		config.GetCertificate = pair.get
 		return config, pair.load(time.Now())
 	}
-	all, err := a.authorities()
-	if err != nil {
-		return nil, fmt.Errorf("no certificate is configured, and the school's authority cannot make one: %w", err)
-	}
-	leaves, err := inspect.NewLeaves(all)
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		name := c.Name
 		if name.IsZero() {
@@ -88,9 +87,9 @@ func (a *Appliance) proxyTLS() (*tls.Config, error) {
 				return nil, err
 			}
 		}
-		return leaves.Get(name, time.Now())
+		return a.leaves.Get(name, time.Now())
 	}
-	return config, err
+	return config, nil
 }
 
 // inspection is what looking into HTTPS takes; nil where it is off. Without an
@@ -102,7 +101,7 @@ func (a *Appliance) inspection() (*proxy.Inspection, error) {
 		return nil, nil
 	}
 	i := &proxy.Inspection{
-		Verifier: &inspect.Verifier{}, RefuseUnseen: c.Unseen == configs.RefuseUnseen,
+		Leaves: a.leaves, Verifier: &inspect.Verifier{}, RefuseUnseen: c.Unseen == configs.RefuseUnseen,
 		Tenants: proxy.Tenants{
 			Google: strings.Join(c.Google, ","), Microsoft: strings.Join(c.Microsoft, ","),
 			MicrosoftDirectory: c.Directory, NoPersonal: !c.Personal,
@@ -112,6 +111,7 @@ func (a *Appliance) inspection() (*proxy.Inspection, error) {
 	if i.Never, err = inspect.NewNeverInspect(c.Never); err != nil {
 		return nil, err
 	}
+	a.never = i.Never
 	if c.UpstreamRoots != "" {
 		text, err := os.ReadFile(c.UpstreamRoots)
 		if err != nil {
@@ -121,13 +121,41 @@ func (a *Appliance) inspection() (*proxy.Inspection, error) {
 			return nil, fmt.Errorf("upstream_roots: %s: %w", c.UpstreamRoots, err)
 		}
 	}
+	return i, nil
+}
+
+// openAuthorities brings those that sign, for inspection and for the proxy inside TLS.
+// Where they cannot be used the box starts all the same, and a reload tries again.
+func (a *Appliance) openAuthorities() error {
+	box := a.box()
+	if !box.Inspect.Enabled && (len(box.Proxy.TLSListen) == 0 || box.Proxy.Certificate != "") {
+		return nil
+	}
 	all, err := a.authorities()
 	if err != nil {
-		a.log.Error("https is not looked into: the school's certificate authority cannot be used", "err", err)
-		return i, nil
+		a.log.Error("the school's certificate authority cannot be used: https is not looked into, and nobody is served at proxy.tls_listen without a certificate of its own; mend it, then schoolgate reload", "err", err)
+		all = nil
 	}
-	i.Leaves, err = inspect.NewLeaves(all)
-	return i, err
+	a.leaves, err = inspect.NewLeaves(all)
+	return err
+}
+
+// takeAuthorities has those sign that are on the disk now, and says so if they are
+// others. Ones that cannot be used leave those in use in place.
+func (a *Appliance) takeAuthorities() (say string) {
+	if a.leaves == nil {
+		return ""
+	}
+	all, err := a.authorities()
+	switch {
+	case err != nil:
+		a.log.Error("certificate authority not taken up, keeping what is in use", "err", err)
+		return fmt.Sprintf("\nnot taken up: the school's certificate authority: %v", err)
+	case !a.leaves.Use(all):
+		return ""
+	}
+	last := all[len(all)-1]
+	return fmt.Sprintf("\ntaken up: the school's certificate authority school-ca-%d, which signs from %s", last.Number, last.SignsFrom.Format(time.DateOnly))
 }
 
 // authorities are those that systemd hands over, or those of the data folder. One
@@ -165,19 +193,39 @@ func (s settling) Decide(q policy.Request) policy.Ruling {
 	return s.box.proxy.Settles(q, r)
 }
 
+// expiresSoon is how long before the end of its authority a school is told.
+const expiresSoon = 90 * 24 * time.Hour
+
 // inspectCheck says how looking into HTTPS stands. An authority that cannot be
-// used makes the box unready: pages on mandatory lists cannot be told apart.
+// used makes the box unready: pages on mandatory lists cannot be told apart. One in
+// use that is no longer on the disk does, too: it goes with the process.
 func (a *Appliance) inspectCheck() []Check {
-	if !a.box().Inspect.Enabled {
+	if !a.box().Inspect.Enabled || a.leaves == nil {
 		return nil
 	}
-	c := Check{Name: "inspect", Say: "https is looked into where the policy asks for it"}
-	if _, err := a.authorities(); err != nil {
-		c.Say, c.Err = "https is not looked into", err
+	c, now := Check{Name: "inspect", Say: "https is looked into where the policy asks for it"}, time.Now()
+	kept, lost := a.authorities()
+	used := a.leaves.Authorities()
+	_, idle := inspect.Signer(used, now)
+	switch {
+	case idle != nil && lost == nil:
+		c.Say, c.Err = "https is not looked into", errors.New("the school's certificate authority can be used again: run schoolgate reload")
+	case idle != nil:
+		c.Say, c.Err = "https is not looked into", lost
+	case lost != nil:
+		c.Say, c.Err = "https is looked into until the next start", fmt.Errorf("the school's certificate authority in use cannot be read any more: %w", lost)
+	case !a.leaves.Uses(kept):
+		c.Say += "; the authorities on the disk are others than those in use: run schoolgate reload"
+	}
+	if end := inspect.Ends(used); idle == nil && end.Sub(now) < expiresSoon {
+		c.Say += fmt.Sprintf("; the school's certificate authority expires on %s: run schoolgate ca rotate, and give the new certificate to devices", end.Format(time.DateOnly))
 	}
 	if list := a.proxy.Untrusting(); len(list) > 0 {
 		const some = 20
-		c.Say += fmt.Sprintf("; %d devices do not trust the school's certificate: %s", len(list), strings.Join(texts(list[:min(some, len(list))]), ", "))
+		c.Say += fmt.Sprintf("; the school's certificate is not trusted by %s: %s", counted(len(list), "device"), strings.Join(texts(list[:min(some, len(list))]), ", "))
+	}
+	if n := len(a.proxy.Pinned()); n > 0 {
+		c.Say += fmt.Sprintf("; apps refuse it on devices that trust it, for %s (schoolgate ca untrusting)", counted(n, "site"))
 	}
 	return []Check{c}
 }

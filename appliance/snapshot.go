@@ -250,6 +250,10 @@ func (a *Appliance) reload() (string, error) {
 	}
 	text := fmt.Sprintf("in force: policy %s, category store %d (%d names)",
 		p.Version, store.Version(), store.Info().Names)
+	text += a.takeAuthorities()
+	if a.never != nil {
+		a.never.Use(cfg.Box.Inspect.Never)
+	}
 	if restart != "" {
 		a.log.Warn("not taken up before a restart", "changes", restart)
 		text += "\nnot taken up before a restart: changes of " + restart
@@ -285,6 +289,7 @@ func (a *Appliance) newestStore() (*categories.Store, error) {
 
 // needsRestart names the parts of the box whose change a reload cannot take up.
 func needsRestart(old, new configs.Box) string {
+	old.Inspect.Never = new.Inspect.Never // taken up, or of no use where nothing is looked into
 	var parts []string
 	for _, p := range []struct {
 		name     string

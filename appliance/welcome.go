@@ -3,6 +3,8 @@ package appliance
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"schoolgate/alerts"
 	"schoolgate/categories"
+	"schoolgate/configs"
 )
 
 // newReloadMetric counts reloads by outcome.
@@ -98,6 +101,27 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
+// listen is a door and where it listens.
+type listen struct {
+	name, say string
+	at        []netip.AddrPort
+}
+
+// listening is every door of a configuration that listens somewhere.
+func listening(box *configs.Box) []listen {
+	all := []listen{
+		{"DNS", "UDP and TCP", box.DNS.Listen},
+		{"DNS", "over TLS", box.DNS.DoTListen},
+		{"DNS", "over HTTPS", box.DNS.DoHListen},
+		{"proxy", "HTTP and CONNECT", box.Proxy.Listen},
+		{"proxy", "the same inside TLS, where people sign in", box.Proxy.TLSListen},
+		{"gateway", "what devices send to port 80", box.Proxy.Transparent.HTTP},
+		{"gateway", "what devices send to port 443", box.Proxy.Transparent.TLS},
+		{"pages", "the block page, for devices that DNS sends here", box.Proxy.PageListen},
+	}
+	return slices.DeleteFunc(all, func(l listen) bool { return len(l.at) == 0 })
+}
+
 // Welcome tells the person at the terminal what listens, which lists are loaded
 // and how old they are, and what to try.
 func (a *Appliance) Welcome() string {
@@ -109,9 +133,12 @@ func (a *Appliance) Welcome() string {
 		from = "the sample school in the binary (no --config was given)"
 	}
 	fmt.Fprintf(&b, "Schoolgate is filtering, configured by %s\n", from)
-	fmt.Fprintf(&b, "  DNS      %s (UDP and TCP)\n", strings.Join(texts(box.DNS.Listen), ", "))
-	fmt.Fprintf(&b, "  proxy    %s (HTTP and CONNECT)\n", strings.Join(texts(box.Proxy.Listen), ", "))
-	fmt.Fprintf(&b, "  health   http://%s/readyz, /healthz, /metrics\n", strings.Join(texts(box.Metrics.Listen), ", "))
+	for _, d := range listening(&box) {
+		fmt.Fprintf(&b, "  %-8s %s (%s)\n", d.name, strings.Join(texts(d.at), ", "), d.say)
+	}
+	if len(box.Metrics.Listen) > 0 {
+		fmt.Fprintf(&b, "  health   http://%s/readyz, /healthz, /metrics\n", strings.Join(texts(box.Metrics.Listen), ", "))
+	}
 	fmt.Fprintf(&b, "  data     %s\n", box.Data)
 	fmt.Fprintf(&b, "  lists    %s\n", storeSummary(info, time.Now()))
 	for _, s := range info.Sources {

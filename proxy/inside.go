@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/inspect"
 )
 
 // runInside answers the hello in the origin's place and hands the connection to
@@ -64,7 +65,7 @@ func (tn *tunnel) notBelieved(err error, conn *insideConn) {
 		return
 	}
 	s.metrics.inside.WithLabelValues("not_believed").Inc()
-	s.inspector.trust.Refused(tn.target.Client, tn.target.Host, told, now())
+	s.inspector.trust.Refused(tn.target.Client, tn.target.Host, inspect.Refusal{Told: told, Open: tn.sight == inspected}, now())
 	if tn.sight == paged {
 		return // it was refused before, and recorded
 	}

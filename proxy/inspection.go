@@ -222,3 +222,12 @@ func (s *Server) Untrusting() []netip.Addr {
 	}
 	return s.inspector.trust.Untrusting(now())
 }
+
+// Pinned lists the hosts that apps refuse to be looked into on clients that trust the
+// school's authority, for IT.
+func (s *Server) Pinned() []inspect.Pinned {
+	if s.inspector == nil {
+		return nil
+	}
+	return s.inspector.trust.Pinned(now())
+}

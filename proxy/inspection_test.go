@@ -354,7 +354,7 @@ func TestTwoStages(t *testing.T) {
 	if r := g.server.Settles(asked, listed); r.Verdict != policy.Block {
 		t.Errorf("the DNS door would let a listed host through: %+v", r)
 	}
-	g.server.inspector.trust.Refused(netip.MustParseAddr("127.0.0.1"), hosts("open.test")[0], true, time.Now())
+	g.server.inspector.trust.Refused(netip.MustParseAddr("127.0.0.1"), hosts("open.test")[0], inspect.Refusal{Told: true}, time.Now())
 	if r := g.server.Settles(asked, unsettled); r.Verdict != policy.Block {
 		t.Errorf("the DNS door would let through what cannot be seen: %+v", r)
 	}

@@ -17,7 +17,7 @@ type caCmd struct {
 	Init       caInitCmd       `cmd:"" help:"Make the school's certificate authority, on this box and for it alone."`
 	Show       caShowCmd       `cmd:"" help:"Show the authorities, their fingerprints and which one signs."`
 	Export     caExportCmd     `cmd:"" help:"Write what devices are given: certificates, Apple profiles and a page of steps. Never a key."`
-	Untrusting caUntrustingCmd `cmd:"" help:"Show which devices do not trust the school's certificate, so that IT can give it to them."`
+	Untrusting caUntrustingCmd `cmd:"" help:"Show which devices do not trust the school's certificate, so that IT can give it to them, and which sites' apps refuse it."`
 	Rotate     caRotateCmd     `cmd:"" help:"Make the next authority; the old one goes on signing for the overlap."`
 }
 
@@ -104,6 +104,7 @@ func (c *caExportCmd) Run(s *session) error {
 type caRotateCmd struct {
 	configFlag
 	Now     bool     `help:"The new authority signs at once: for a key that others may know. Devices without it see errors until they have it."`
+	Again   bool     `help:"Make another though one is waiting to sign: devices that have only earlier ones will see errors until they have this one too."`
 	Exclude []string `help:"As for init." placeholder:"DOMAIN"`
 }
 
@@ -117,30 +118,57 @@ func (c *caRotateCmd) Run(s *session) error {
 	if c.Now {
 		overlap = 0
 	}
-	a, err := inspect.Rotate(caDir(cfg.Box), inspect.New{School: cfg.School.Name, Exclude: c.Exclude, Now: time.Now()}, overlap)
+	a, err := inspect.Rotate(caDir(cfg.Box), inspect.New{School: cfg.School.Name, Exclude: c.Exclude, Now: time.Now()}, overlap, c.Again)
+	if errors.Is(err, inspect.ErrWaiting) {
+		return fmt.Errorf("%w. A third would have to be given to every device too: those that trust only the first, or only the first two, would trust neither it nor what it signs. Give the waiting one to devices (schoolgate ca export); if others may know its key, add --again", err)
+	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.stdout, "Made %s\nSHA-256 %s\nIt signs from %s. Give it to devices (schoolgate ca export) and restart schoolgate before then.\n",
+	_, err = fmt.Fprintf(s.stdout, "Made %s\nSHA-256 %s\nIt signs from %s. Give it to devices (schoolgate ca export), and run schoolgate reload.\n",
 		a.Certificate.Subject.CommonName, a.Fingerprint(), a.SignsFrom.Format(time.RFC3339))
 	return err
 }
 
 type caUntrustingCmd struct{ configFlag }
 
-// Run lists the devices that refused the certificate within the hour.
+// Run lists the devices that refused the certificate within the hour, and the sites
+// whose apps do.
 func (c *caUntrustingCmd) Run(s *session) error {
 	cfg, err := c.load(s)
 	if err != nil {
 		return err
 	}
-	list, err := appliance.Untrusting(s.ctx, cfg.Box.Data)
+	who, err := appliance.Untrusting(s.ctx, cfg.Box.Data)
 	if err != nil {
 		return err
 	}
-	for _, addr := range list {
+	for _, addr := range who.Devices {
 		fmt.Fprintln(s.stdout, addr)
 	}
-	_, err = fmt.Fprintf(s.stdout, "%d devices refused the school's certificate within the hour and are not looked into.\n", len(list))
+	fmt.Fprintf(s.stdout, "%s refused the school's certificate within the hour: not looked into.\n", counted(len(who.Devices), "device"))
+	if len(who.Sites) == 0 {
+		return nil
+	}
+	fmt.Fprintln(s.stdout, "\nSites that an app refused within the day to have looked into, on devices that do trust the certificate:")
+	const clock = "2006-01-02 15:04"
+	w, in := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0), cfg.School.Policy.Timetable.Location
+	fmt.Fprintln(w, "site\tsince\tlast\tdevices")
+	for _, site := range who.Sites {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", site.Host, site.Since.In(in).Format(clock), site.Last.In(in).Format(clock), site.Devices)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.stdout, "Each such app fails once an hour, and what it does in between is "+unseenNow(cfg)+". If the school needs one, add its\n"+
+		"site to never: under inspect: in schoolgate.yaml, then schoolgate reload. If not, block the site in policy.yaml.")
 	return err
+}
+
+// unseenNow says what becomes of connections that cannot be looked into.
+func unseenNow(cfg *configs.Config) string {
+	if cfg.Box.Inspect.Unseen == configs.RefuseUnseen {
+		return "refused"
+	}
+	return "judged by the site's name alone"
 }

@@ -145,7 +145,7 @@ func TestInspection(t *testing.T) {
 	if resp, err := stranger.Get(at("lesson.example", "/")); err == nil {
 		t.Errorf("a rule for pages nobody can see holds for the host, and it got %s", resp.Status)
 	}
-	if out := b.Run("ca", "untrusting"); !strings.HasPrefix(out, "127.0.1.9\n1 devices refused") {
+	if out := b.Run("ca", "untrusting"); !strings.HasPrefix(out, "127.0.1.9\n1 device refused") {
 		t.Errorf("ca untrusting: %q", out)
 	}
 	for _, want := range []string{"schoolgate_proxy_untrusting_clients 1", `schoolgate_proxy_read_pages_total{outcome="blocked"} 1`, `schoolgate_proxy_reply_bytes_total{read="yes"} 98`} {
@@ -157,9 +157,114 @@ func TestInspection(t *testing.T) {
 		t.Errorf("audit export: %s", out)
 	}
 	ready := fetch(t, http.DefaultClient, "http://"+b.Health+"/readyz")
-	if got.status != 200 || !strings.Contains(ready.body, "1 devices do not trust the school's certificate: 127.0.1.9") {
+	if got.status != 200 || !strings.Contains(ready.body, "the school's certificate is not trusted by 1 device: 127.0.1.9") {
 		t.Errorf("a device without our certificate: %+v\n%s", got, ready.body)
 	}
+}
+
+// The authority of a box may come, go and be replaced while it serves (fault F19): a
+// start without one is a start all the same, what is in use stays in use, a reload
+// takes up what is on the disk, and /readyz says what stands apart. An app that has
+// certificates of its own is named to IT, and never: is taken up by a reload, too.
+func TestAuthorityComesAndGoes(t *testing.T) {
+	world := newInternet(t)
+	site := world.origin(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a lesson") }), "lesson.example", "app.example")
+	upstream := testkit.NewUpstream(t, "lesson.example. 60 IN A 127.0.0.1", "app.example. 60 IN A 127.0.0.1")
+	b := testkit.NewBox(t, testkit.BoxOptions{
+		Upstream: upstream.Addr, Ports: []string{site.Port()}, Policy: strings.Replace(testkit.SchoolPolicy, "    uncategorised: allow\n", "    uncategorised: allow\n    inspect: all\n", 1),
+	})
+	config, err := os.ReadFile(b.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write("roots.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: world.root.Raw})))
+	inside := fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 1)[0])
+	configure := func(never string) {
+		b.Write("schoolgate.yaml", string(config)+fmt.Sprintf("  tls_listen: [%q]\ninspect: {enabled: yes, upstream_roots: roots.pem, never: [%s]}\n", inside, never))
+	}
+	configure("")
+	theirs := x509.NewCertPool()
+	theirs.AddCert(world.root)
+	visit := func(host string, pool *x509.CertPool) string {
+		t.Helper()
+		c := trusting(b, "127.0.0.1", pool)
+		defer c.CloseIdleConnections()
+		resp, err := c.Get("https://" + host + ":" + site.Port() + "/")
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return fmt.Sprint(resp.StatusCode, " ", string(body), err)
+	}
+	const lesson = "200 a lesson<nil>"
+	wants := func(when, got, want string) {
+		t.Helper()
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	ready := func() string { return fetch(t, http.DefaultClient, "http://"+b.Health+"/readyz").body }
+	exported := func(name string) *x509.CertPool {
+		b.Run("ca", "export", "--out", filepath.Join(b.Dir, "for-devices"))
+		return certificatesOf(t, filepath.Join(b.Dir, "for-devices", name))
+	}
+
+	b.StartUnwell()
+	defer b.Stop()
+	wants("no authority", ready(), "NOT OK   inspect    https is not looked into: the school has no certificate authority yet: run schoolgate ca init")
+	wants("no authority", visit("lesson.example", theirs), lesson)
+	if conn, err := tls.Dial("tcp", inside, &tls.Config{RootCAs: theirs}); err == nil {
+		conn.Close()
+		t.Error("a connection to the proxy inside TLS that nobody has a certificate for")
+	}
+	b.Run("ca", "init")
+	wants("it is made", ready(), "can be used again: run schoolgate reload")
+	wants("it is made", b.Run("reload"), "taken up: the school's certificate authority school-ca-1, which signs from ")
+	ours := exported("school-ca-1.pem")
+	wants("it is taken up", visit("lesson.example", ours), lesson)
+	wants("it is taken up", visit("lesson.example", theirs), "certificate signed by unknown authority")
+	if conn, err := tls.Dial("tcp", inside, &tls.Config{RootCAs: ours}); err != nil {
+		t.Errorf("the proxy inside TLS: %v", err)
+	} else {
+		conn.Close()
+	}
+
+	key := filepath.Join(b.Dir, "data", "ca", "school-ca-1.key")
+	text, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, harm := range []func() error{func() error { return os.Remove(key) }, func() error { return os.WriteFile(key, []byte("noise"), 0o600) }} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		wants("its key is lost", ready(), "NOT OK   inspect    https is looked into until the next start")
+		wants("its key is lost", b.Run("reload"), "not taken up: the school's certificate authority: ")
+		wants("its key is lost", visit("app.example", ours), lesson)
+	}
+	b.Write("data/ca/school-ca-1.key", string(text))
+	b.Run("ca", "rotate", "--now")
+	wants("a second", ready(), "the authorities on the disk are others than those in use: run schoolgate reload")
+	wants("a second", b.Run("reload"), "taken up: the school's certificate authority school-ca-2")
+	ours = exported("school-ca-2.pem")
+	wants("a second", visit("app.example", ours), lesson)
+	wants("nothing new", b.Run("reload"), "in force: policy")
+
+	wants("an app", visit("app.example", theirs), "certificate signed by unknown authority")
+	var out string
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(out, "app.example") && time.Now().Before(end); {
+		out = b.Run("ca", "untrusting") // the door hears of it a moment after the app
+	}
+	wants("an app", out, "0 devices refused the school's certificate")
+	wants("an app", out, "lesson.example  ")
+	wants("an app", ready(), "apps refuse it on devices that trust it, for 2 sites (schoolgate ca untrusting)")
+	configure("app.example")
+	if got := b.Run("reload"); strings.Contains(got, "restart") {
+		t.Errorf("inspect.never: %q", got)
+	}
+	wants("an app of a site never looked into", visit("app.example", theirs), lesson)
+	wants("a browser at a site never looked into", visit("app.example", ours), "certificate signed by unknown authority")
 }
 
 // lookedInto is the school with everything looked into for Year 5, and some

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ var ErrNoAuthority = errors.New("the school has no certificate authority yet: ru
 
 // Authority is one certificate of the school with its key.
 type Authority struct {
+	Number      int // of its files: school-ca-1 is the first
 	Certificate *x509.Certificate
 	SignsFrom   time.Time // it signs from here on, until a later one does
 	key         *ecdsa.PrivateKey
@@ -54,22 +56,35 @@ func Create(dir string, n New) (*Authority, error) {
 	switch {
 	case err == nil:
 		return nil, fmt.Errorf("there is a certificate authority in %s already, made %s: use schoolgate ca rotate to replace it",
-			dir, all[0].Certificate.NotBefore.Add(backdated).Format(time.DateOnly))
+			dir, all[0].made().Format(time.DateOnly))
 	case !errors.Is(err, ErrNoAuthority):
 		return nil, err
 	}
 	return issue(dir, 1, n, n.Now)
 }
 
+// made is when it was made.
+func (a *Authority) made() time.Time { return a.Certificate.NotBefore.Add(backdated) }
+
+// ErrWaiting: an authority has been made that does not sign yet, so that devices are
+// being given its certificate; another would have to be given to all of them as well.
+var ErrWaiting = errors.New("the next certificate authority has been made already")
+
 // Rotate makes the next authority. The one in force goes on signing for the
 // overlap, so that devices can be given the new certificate first; an overlap of
-// 0 is for a key that may be known to others.
-func Rotate(dir string, n New, overlap time.Duration) (*Authority, error) {
+// 0 is for a key that may be known to others. Where one waits already the answer is
+// ErrWaiting, unless another is wanted all the same.
+func Rotate(dir string, n New, overlap time.Duration, another bool) (*Authority, error) {
 	all, err := Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	return issue(dir, len(all)+1, n, n.Now.Add(overlap))
+	last := all[len(all)-1]
+	if n.Now.Before(last.SignsFrom) && !another {
+		return nil, fmt.Errorf("%w: school-ca-%d, on %s, signs from %s", ErrWaiting, last.Number,
+			last.made().Format(time.DateOnly), last.SignsFrom.Format(time.DateOnly))
+	}
+	return issue(dir, last.Number+1, n, n.Now.Add(overlap))
 }
 
 // issue makes one authority of a folder. The key is on disk before the
@@ -79,7 +94,7 @@ func issue(dir string, number int, n New, from time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{key: key, SignsFrom: from.UTC().Truncate(time.Second)}
+	a := &Authority{Number: number, key: key, SignsFrom: from.UTC().Truncate(time.Second)}
 	if a.Certificate, err = selfSign(key, n); err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
@@ -176,22 +191,47 @@ func newSerial() (*big.Int, error) {
 	return new(big.Int).SetBytes(b[:]), nil
 }
 
-// Load reads every authority of a folder, the oldest first. systemd may hand one
-// over instead, in $CREDENTIALS_DIRECTORY: see LoadCredential.
+// Load reads every authority of a folder, the oldest first. One that is damaged is
+// never passed over for an older: that may have been replaced because others know its
+// key. systemd may hand one over instead, in $CREDENTIALS_DIRECTORY: see
+// LoadCredential.
 func Load(dir string) ([]*Authority, error) {
-	var all []*Authority
-	for number := 1; ; number++ {
+	numbers, err := made(dir)
+	if err != nil {
+		return nil, fmt.Errorf("certificate authority: %w", err)
+	}
+	if len(numbers) == 0 {
+		return nil, ErrNoAuthority
+	}
+	all := make([]*Authority, len(numbers))
+	for i, number := range numbers {
 		base := filepath.Join(dir, fmt.Sprintf("school-ca-%d", number))
-		a, err := read(base+".crt", base+".key")
-		if errors.Is(err, fs.ErrNotExist) && len(all) == 0 {
-			return nil, ErrNoAuthority
-		} else if errors.Is(err, fs.ErrNotExist) {
-			return all, nil
-		} else if err != nil {
+		if all[i], err = read(base+".crt", base+".key"); err != nil {
 			return nil, fmt.Errorf("certificate authority: %w", err)
 		}
-		all = append(all, a)
+		all[i].Number = number
 	}
+	return all, nil
+}
+
+// made is the numbers of the authorities of a folder that have a file there, lowest
+// first. Old ones may have been taken away.
+func made(dir string) ([]int, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var numbers []int
+	for _, f := range files {
+		base, isCert := strings.CutSuffix(f.Name(), ".crt")
+		base, isKey := strings.CutSuffix(base, ".key")
+		digits, ours := strings.CutPrefix(base, "school-ca-")
+		if n, err := strconv.Atoi(digits); err == nil && ours && isCert != isKey && n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers), nil
 }
 
 // LoadCredential reads the authority that systemd hands over, from the
@@ -201,16 +241,29 @@ func LoadCredential(dir string) ([]*Authority, error) {
 	if dir == "" {
 		return nil, ErrNoAuthority
 	}
-	a, err := read(filepath.Join(dir, "schoolgate-ca.crt"), filepath.Join(dir, "schoolgate-ca.key"))
-	if errors.Is(err, fs.ErrNotExist) {
+	certFile, keyFile := filepath.Join(dir, "schoolgate-ca.crt"), filepath.Join(dir, "schoolgate-ca.key")
+	if !exists(certFile) && !exists(keyFile) {
 		return nil, ErrNoAuthority
-	} else if err != nil {
+	}
+	a, err := read(certFile, keyFile)
+	if err != nil {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
+	a.Number = 1
 	return []*Authority{a}, nil
 }
 
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func read(certFile, keyFile string) (*Authority, error) {
+	for file, beside := range map[string]string{certFile: keyFile, keyFile: certFile} {
+		if !exists(file) {
+			return nil, fmt.Errorf("%s is missing, though %s is there: put it back from a backup, or move both away and begin anew on every device", file, beside)
+		}
+	}
 	block, err := readBlock(certFile, "CERTIFICATE")
 	if err != nil {
 		return nil, err
@@ -258,14 +311,43 @@ func readBlock(file, kind string) (*pem.Block, error) {
 }
 
 // Signer is the authority that signs at a moment: the latest whose time has come
-// and that has not expired.
+// and that has not expired; where all of those have, the next, which devices are
+// being given.
 func Signer(all []*Authority, at time.Time) (*Authority, error) {
+	if len(all) == 0 {
+		return nil, ErrNoAuthority
+	}
 	for _, a := range slices.Backward(all) {
-		if !at.Before(a.SignsFrom) && at.Before(a.Certificate.NotAfter) {
+		if !at.Before(a.SignsFrom) && a.current(at) {
 			return a, nil
 		}
 	}
-	return nil, errors.New("the school's certificate authority has expired or does not sign yet: run schoolgate ca rotate --now")
+	for _, a := range all {
+		if a.current(at) {
+			return a, nil
+		}
+	}
+	last := all[len(all)-1].Certificate
+	if at.Before(last.NotBefore) {
+		return nil, fmt.Errorf("the school's certificate authority is not valid before %s: is the clock right?", last.NotBefore.Format(time.DateOnly))
+	}
+	return nil, fmt.Errorf("the school's certificate authority expired on %s: run schoolgate ca rotate --now, and give the new certificate to every device",
+		last.NotAfter.Format(time.DateOnly))
+}
+
+// current reports whether devices that have the certificate believe it at a moment.
+func (a *Authority) current(at time.Time) bool {
+	return !at.Before(a.Certificate.NotBefore) && at.Before(a.Certificate.NotAfter)
+}
+
+// Ends is when the last of the authorities expires.
+func Ends(all []*Authority) (last time.Time) {
+	for _, a := range all {
+		if a.Certificate.NotAfter.After(last) {
+			last = a.Certificate.NotAfter
+		}
+	}
+	return last
 }
 
 // Covers reports whether a device that heeds name constraints would believe the

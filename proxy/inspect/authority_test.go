@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,7 +76,8 @@ func TestAuthorityFiles(t *testing.T) {
 		want string
 	}{
 		{"a key that others may read", func(d string) error { return os.Chmod(filepath.Join(d, "school-ca-1.key"), 0o640) }, "may be read by others"},
-		{"a lost key", func(d string) error { return os.Remove(filepath.Join(d, "school-ca-1.key")) }, "no certificate authority yet"},
+		{"a lost key", func(d string) error { return os.Remove(filepath.Join(d, "school-ca-1.key")) }, "school-ca-1.key is missing"},
+		{"a lost certificate", func(d string) error { return os.Remove(filepath.Join(d, "school-ca-1.crt")) }, "school-ca-1.crt is missing"},
 		{"a key of noise", func(d string) error { return os.WriteFile(filepath.Join(d, "school-ca-1.key"), []byte("noise"), 0o600) }, "holds no private key"},
 		{"a certificate of noise", func(d string) error { return os.WriteFile(filepath.Join(d, "school-ca-1.crt"), []byte("noise"), 0o600) }, "holds no certificate"},
 		{"somebody else's key", func(d string) error {
@@ -97,7 +99,148 @@ func TestAuthorityFiles(t *testing.T) {
 			if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Load = %v, want %q", err, c.want)
 			}
+			before := filesOf(t, dir)
+			for name, make := range map[string]func() (*Authority, error){
+				"Create": func() (*Authority, error) { return Create(dir, New{Now: term}) },
+				"Rotate": func() (*Authority, error) { return Rotate(dir, New{Now: term}, 0, false) },
+			} {
+				if _, err := make(); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s = %v, want %q", name, err, c.want)
+				}
+			}
+			if after := filesOf(t, dir); !slices.Equal(after, before) {
+				t.Errorf("it left %q, want %q", after, before)
+			}
 		})
+	}
+}
+
+func filesOf(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// TestDamagedSigner: where the authority that signs cannot be read, the one that it
+// replaced does not sign again: others may know its key.
+func TestDamagedSigner(t *testing.T) {
+	for _, lost := range []string{"school-ca-2.key", "school-ca-2.crt"} {
+		dir := t.TempDir()
+		if _, err := Create(dir, New{Now: term}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Rotate(dir, New{Now: term}, 0, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(dir, lost)); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := Load(dir); err == nil || !strings.Contains(err.Error(), lost+" is missing") {
+			t.Errorf("without %s: Load = %v, %v", lost, all, err)
+		}
+	}
+}
+
+// TestThirdAuthority: none is made while the second is being given to devices, unless
+// it is wanted all the same; old ones may be taken away, and no number comes again.
+func TestThirdAuthority(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Create(dir, New{Now: term}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Rotate(dir, New{Now: term}, Overlap, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, overlap := range []time.Duration{Overlap, 0} {
+		if a, err := Rotate(dir, New{Now: term}, overlap, false); !errors.Is(err, ErrWaiting) {
+			t.Errorf("Rotate by %v = %v, %v", overlap, a, err)
+		}
+	}
+	third, err := Rotate(dir, New{Now: term}, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, old := range []string{"school-ca-1.key", "school-ca-1.crt", "school-ca-2.key", "school-ca-2.crt"} {
+		if err := os.Remove(filepath.Join(dir, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := Load(dir)
+	if err != nil || len(all) != 1 || !all[0].same(third) {
+		t.Fatalf("Load = %v, %v", all, err)
+	}
+	if files, err := Export(all, t.TempDir()); err != nil || files[0] != "school-ca-3.pem" {
+		t.Errorf("Export = %q, %v", files, err)
+	}
+	if fourth, err := Rotate(dir, New{Now: term}, 0, false); err != nil || fourth.Number != 4 {
+		t.Errorf("Rotate = %+v, %v", fourth, err)
+	}
+}
+
+// TestSigner: where the first has expired, the one that devices are being given signs.
+func TestSigner(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Create(dir, New{Now: term}); err != nil {
+		t.Fatal(err)
+	}
+	late := term.Add(authorityLife - 24*time.Hour)
+	second, err := Rotate(dir, New{Now: late}, Overlap, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Signer(all, late.Add(48*time.Hour)); err != nil || !got.same(second) {
+		t.Errorf("Signer = %v, %v", got, err)
+	}
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{{term.AddDate(-10, 0, 0), "is the clock right"}, {term.AddDate(20, 0, 0), "expired on"}} {
+		if got, err := Signer(all, c.at); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Signer at %v = %v, %v, want %q", c.at, got, err, c.want)
+		}
+	}
+	if end := Ends(all); !end.Equal(second.Certificate.NotAfter) {
+		t.Errorf("Ends = %v", end)
+	}
+}
+
+// TestUseAuthorities: other authorities sign at once, and what earlier ones signed is
+// forgotten; the same ones change nothing.
+func TestUseAuthorities(t *testing.T) {
+	leaves, err := NewLeaves(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := host(t, "www.example.test")
+	if cert, err := leaves.Get(site, term); !errors.Is(err, ErrNoAuthority) || leaves.Covers(site, term) {
+		t.Errorf("without an authority: %v, %v", cert, err)
+	}
+	for range 2 {
+		dir := t.TempDir()
+		a, err := Create(dir, New{Now: term})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !leaves.Use([]*Authority{a}) || leaves.Use(again) || !leaves.Uses(again) {
+			t.Error("other ones are not taken up, or the same ones are")
+		}
+		if cert, err := leaves.Get(site, term); err != nil || cert.Leaf.CheckSignatureFrom(a.Certificate) != nil {
+			t.Errorf("signed by another: %v, %v", cert, err)
+		}
 	}
 }
 
@@ -109,7 +252,7 @@ func TestRotate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := Rotate(dir, New{Now: term}, Overlap)
+	second, err := Rotate(dir, New{Now: term}, Overlap, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +411,7 @@ func TestOwner(t *testing.T) {
 	if _, err := Create(dir, New{Now: now}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rotate(dir, New{Now: now}, 0); err != nil {
+	if _, err := Rotate(dir, New{Now: now}, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{

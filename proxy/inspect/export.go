@@ -36,8 +36,8 @@ func Export(all []*Authority, dir string) ([]string, error) {
 		files[name] = b
 		order = append(order, name)
 	}
-	for i, a := range all {
-		base := fmt.Sprintf("school-ca-%d", i+1)
+	for _, a := range all {
+		base := fmt.Sprintf("school-ca-%d", a.Number)
 		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate.Raw})
 		bundle.Write(text)
 		apple, err := mobileconfig(a)
@@ -86,9 +86,9 @@ func uuid(b []byte) string {
 func stepsFor(all []*Authority) ([]byte, error) {
 	type row struct{ Base, Name, Fingerprint, Until, From string }
 	var rows []row
-	for i, a := range all {
+	for _, a := range all {
 		rows = append(rows, row{
-			fmt.Sprintf("school-ca-%d", i+1), a.Certificate.Subject.CommonName, a.Fingerprint(),
+			fmt.Sprintf("school-ca-%d", a.Number), a.Certificate.Subject.CommonName, a.Fingerprint(),
 			a.Certificate.NotAfter.Format(time.DateOnly), a.SignsFrom.Format(time.DateOnly),
 		})
 	}

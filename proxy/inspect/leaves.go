@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,11 +27,11 @@ const (
 // is full the one before it is forgotten, so memory is bounded and what is in
 // use stays.
 type Leaves struct {
-	authorities []*Authority
+	authorities atomic.Pointer[[]*Authority]
 	key         *ecdsa.PrivateKey // of all leaves; it lives and dies with the process
 	signed      atomic.Int64
 
-	filling sync.Mutex // guards the change of generations
+	filling sync.Mutex // guards the change of generations, and of authorities
 	now     atomic.Pointer[generation]
 	before  atomic.Pointer[generation]
 }
@@ -48,16 +49,42 @@ type leaf struct {
 	good time.Time // until then it is handed out
 }
 
-// NewLeaves makes an empty cache for the authorities of the school.
+// NewLeaves makes an empty cache for the authorities of the school. There may be
+// none: then nothing is signed until Use brings some.
 func NewLeaves(authorities []*Authority) (*Leaves, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	l := &Leaves{authorities: authorities, key: key}
+	l := &Leaves{key: key}
+	l.Use(authorities)
+	return l, nil
+}
+
+// Use has other authorities sign from now on, and forgets what earlier ones signed.
+// Nothing changes, and false is returned, if they are the same.
+func (l *Leaves) Use(authorities []*Authority) (changed bool) {
+	l.filling.Lock()
+	defer l.filling.Unlock()
+	if l.authorities.Load() != nil && l.Uses(authorities) {
+		return false
+	}
+	l.authorities.Store(&authorities) // first: what is signed from here on may stay
 	l.now.Store(&generation{})
 	l.before.Store(&generation{})
-	return l, nil
+	return true
+}
+
+// Uses reports whether these are the authorities in use.
+func (l *Leaves) Uses(authorities []*Authority) bool {
+	return slices.EqualFunc(l.Authorities(), authorities, (*Authority).same)
+}
+
+// Authorities are those in use.
+func (l *Leaves) Authorities() []*Authority { return *l.authorities.Load() }
+
+func (a *Authority) same(b *Authority) bool {
+	return a.Number == b.Number && a.SignsFrom.Equal(b.SignsFrom) && a.Certificate.Equal(b.Certificate) && a.key.Equal(b.key)
 }
 
 // Get is a certificate for a host that is good at a moment.
@@ -113,7 +140,7 @@ func (l *Leaves) room() *generation {
 
 // sign makes the certificate: for that host and no other, good for a week.
 func (l *Leaves) sign(f *leaf, h policy.Host, at time.Time) {
-	by, err := Signer(l.authorities, at)
+	by, err := Signer(l.Authorities(), at)
 	if err != nil {
 		f.err = err
 		return
@@ -153,7 +180,7 @@ func (l *Leaves) sign(f *leaf, h policy.Host, at time.Time) {
 }
 
 func (l *Leaves) nextChange(at time.Time) time.Time {
-	for _, a := range l.authorities {
+	for _, a := range l.Authorities() {
 		if a.SignsFrom.After(at) {
 			return a.SignsFrom
 		}
@@ -163,7 +190,7 @@ func (l *Leaves) nextChange(at time.Time) time.Time {
 
 // Covers reports whether the authority that signs now may speak for a host.
 func (l *Leaves) Covers(h policy.Host, at time.Time) bool {
-	by, err := Signer(l.authorities, at)
+	by, err := Signer(l.Authorities(), at)
 	return err == nil && by.Covers(h)
 }
 
