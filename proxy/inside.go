@@ -184,6 +184,12 @@ func (s *Server) serveInside(w http.ResponseWriter, r *http.Request) {
 	case tn.sight == paged, r.Method == http.MethodConnect:
 		s.refuseInside(w, r, tn)
 		return
+	case r.ProtoMajor > 1:
+		done, ok := s.gate.turn(r.Context(), tn.target.Client)
+		if !ok {
+			panic(http.ErrAbortHandler)
+		}
+		defer done()
 	}
 	if !r.URL.IsAbs() {
 		if r.ProtoMajor > 1 { // net/http's server goes on with its own

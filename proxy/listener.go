@@ -16,13 +16,48 @@ type gate struct {
 	total, each int
 	metrics     *metrics
 
-	mu   sync.Mutex
-	open int
-	by   map[netip.Addr]int
+	mu    sync.Mutex
+	open  int
+	by    map[netip.Addr]int
+	turns map[netip.Addr]*turns
+}
+
+// turns are those of one client to be answered over HTTP/2.
+type turns struct {
+	taken   chan struct{}
+	holders int // and those who wait; guarded by gate.mu
+}
+
+// turn waits until no more than the bound of a client's connections are at work for its
+// requests over HTTP/2, of which one connection may carry many: what it asks for and
+// does not take lies in our memory (T6). done gives the turn back; false if ctx is done.
+func (g *gate) turn(ctx context.Context, a netip.Addr) (done func(), ok bool) {
+	g.mu.Lock()
+	t := g.turns[a]
+	if t == nil {
+		t = &turns{taken: make(chan struct{}, g.each)}
+		g.turns[a] = t
+	}
+	t.holders++
+	g.mu.Unlock()
+	leave := func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if t.holders--; t.holders == 0 {
+			delete(g.turns, a)
+		}
+	}
+	select {
+	case t.taken <- struct{}{}:
+		return func() { <-t.taken; leave() }, true
+	case <-ctx.Done():
+		leave()
+		return nil, false
+	}
 }
 
 func newGate(l Limits, m *metrics) *gate {
-	return &gate{total: l.Conns, each: l.ConnsPerClient, metrics: m, by: map[netip.Addr]int{}}
+	return &gate{total: l.Conns, each: l.ConnsPerClient, metrics: m, by: map[netip.Addr]int{}, turns: map[netip.Addr]*turns{}}
 }
 
 func (g *gate) enter(a netip.Addr) bool {
