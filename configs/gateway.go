@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -80,7 +81,7 @@ func readGatewayNetwork(name string, v value) GatewayNetwork {
 	v.fields(map[string]func(value){
 		"interface": one(&n.Interface, interfaceName),
 		"box":       many(&n.Box, addressInNetwork),
-		"behind":    many(&n.Behind, network),
+		"behind":    many(&n.Behind, rangeOfNetwork),
 	})
 	if !v.has("interface") {
 		v.problem("has no interface (write interface: eth1)")
@@ -134,7 +135,11 @@ func (l *loader) warnRoundTheFilter(v value, a GatewayAllow, p GatewayPort) {
 		return
 	}
 	for _, to := range a.To {
-		if to.Bits() < 16 {
+		few := 16
+		if to.Addr().Is6() {
+			few = 32
+		}
+		if to.Bits() < few {
 			v.problem("%s/%d to %s would lead round the filter (name the servers)", p.Protocol, p.Number, to)
 			return
 		}
@@ -173,6 +178,9 @@ func (l *loader) checkGateway(v value, g *Gateway) {
 var interfacePattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$`)
 
 func interfaceName(s string) (string, error) {
+	if s == "lo" {
+		return "", errors.New(`bad interface "lo": it leads to the box itself`)
+	}
 	if !interfacePattern.MatchString(s) {
 		return "", fmt.Errorf("bad interface %q: want a name that ip link shows, such as eth1 or eth1.20", clip(s))
 	}
@@ -188,7 +196,45 @@ func addressInNetwork(s string) (netip.Prefix, error) {
 	if p.Addr() == p.Masked().Addr() {
 		return netip.Prefix{}, fmt.Errorf("bad address %q: that is the network itself (did you mean %q?)", clip(s), netip.PrefixFrom(p.Addr().Next(), p.Bits()))
 	}
+	if err := ofClients(p); err != nil {
+		return netip.Prefix{}, fmt.Errorf("bad address %q: %w", clip(s), err)
+	}
+	if next := p.Addr().Next(); p.Addr().Is4() && p.Bits() < 31 && !p.Contains(next) {
+		return netip.Prefix{}, fmt.Errorf("bad address %q: that is the network's broadcast address", clip(s))
+	}
 	return p, nil
+}
+
+// rangeOfNetwork reads a range in which clients are.
+func rangeOfNetwork(s string) (netip.Prefix, error) {
+	p, err := network(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if err := ofClients(p); err != nil {
+		return netip.Prefix{}, fmt.Errorf("bad range %q: %w", clip(s), err)
+	}
+	return p, nil
+}
+
+// ofClients says what is wrong with a range as that of a school's network: the rules
+// take what is in it for the inside, and drop it where it comes from the internet.
+func ofClients(p netip.Prefix) error {
+	first, widest := p.Masked().Addr(), 8
+	if first.Is6() {
+		widest = 16
+	}
+	switch {
+	case p.Bits() < widest:
+		return fmt.Errorf("that is a large part of the internet, and no school's (want /%d or narrower)", widest)
+	case first.IsLoopback(), p.Contains(netip.IPv6Loopback()), first.IsUnspecified():
+		return errors.New("that is every machine's own, and no network")
+	case first.IsLinkLocalUnicast():
+		return errors.New("link-local addresses lead no further than their cable (want one that is routed)")
+	case first.IsMulticast(), first.Is4() && first.As4()[0] >= 240:
+		return errors.New("no device has such an address")
+	}
+	return nil
 }
 
 func gatewayPort(s string) (GatewayPort, error) {

@@ -113,6 +113,9 @@ func (c *Config) check() error {
 	if len(c.Doors.DNS) == 0 {
 		problem("there is no DNS door, so no client could look a name up")
 	}
+	if (len(c.Doors.HTTP) > 0) != (len(c.Doors.TLS) > 0) {
+		problem("one transparent door alone is not used: write proxy.transparent with both http and tls, or neither")
+	}
 	for _, a := range c.Allow {
 		for _, from := range a.From {
 			if !names[from] {

@@ -25,6 +25,7 @@ func TestMistakes(t *testing.T) {
 		{"a network without the box", func(c *Config) { c.Networks[2].Box = nil }, `network "it": the box has no address in it`},
 		{"DNS elsewhere", func(c *Config) { c.Doors.DNS = listeners("10.2.0.1:53", "[::1]:53") }, `network "staff": the DNS door does not listen on 10.3.0.1`},
 		{"web door over IPv4 only", func(c *Config) { c.Doors.TLS = listeners("0.0.0.0:8443") }, "the transparent TLS door does not listen on fd00:2::1"},
+		{"one web door", func(c *Config) { c.Doors.TLS = nil }, "one transparent door alone is not used"},
 		{"allowed to nobody known", func(c *Config) { c.Allow[1].From = []string{"stuff"} }, `schoolgate.yaml:21: there is no network "stuff"`},
 	} {
 		c := school()

@@ -78,5 +78,9 @@ func TestUnread(t *testing.T) {
 	}
 	answered(1)
 	conn.Close()
-	waitFor(t, func() bool { g.server.gate.mu.Lock(); defer g.server.gate.mu.Unlock(); return len(g.server.gate.turns) == 0 })
+	waitFor(t, func() bool {
+		g.server.gate.mu.Lock()
+		defer g.server.gate.mu.Unlock()
+		return len(g.server.gate.turns) == 0
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"schoolgate/appliance"
@@ -252,6 +253,11 @@ func loadRules(s *session, flag *configFlag) (*firewall.Rules, error) {
 	c, err := firewallConfig(s, cfg.Box)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		if strings.HasPrefix(w.Text, "gateway.") {
+			fmt.Fprintln(s.stderr, w.Error())
+		}
 	}
 	rules, err := firewall.New(c)
 	if err != nil {
