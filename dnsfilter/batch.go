@@ -92,9 +92,10 @@ func (b *batch) rearm(i int) {
 	b.in[i].Flags = 0
 }
 
-// receive waits for packets; false if reading has been stopped.
+// receive waits for packets, and sees to replies of upstreams meanwhile; false if
+// reading has been stopped.
 func (b *batch) receive() (more bool, err error) {
-	b.received, err = b.port.receive(b.in[:])
+	b.received, err = b.port.receive(b.in[:], b.stage)
 	return b.received > 0 || err != nil, err
 }
 
@@ -102,6 +103,7 @@ func (b *batch) receive() (more bool, err error) {
 func (s *Server) servePackets(ctx context.Context, p *port) {
 	b := s.newBatch(p)
 	b.stage = s.resolver.NewStage()
+	defer b.stage.Close()
 	for {
 		more, err := b.receive()
 		switch {

@@ -45,6 +45,9 @@ func BenchmarkBatch(b *testing.B) {
 		for range len(pkts) / batchSize {
 			run()
 			batch.stage.Depart()
+			for s.flying.Load() > 0 && batch.stage.Waiting() {
+				batch.stage.Await(batch.port.fd)
+			}
 			s.waits.Wait()
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"schoolgate/dnsfilter/upstream"
 )
 
 const (
@@ -184,13 +186,24 @@ func hurry() {
 }
 
 // receive waits for packets and takes as many as there are, or none if reading has
-// been stopped.
-func (p *port) receive(headers []header) (n int, err error) {
+// been stopped. Meanwhile replies of upstreams to questions of the stage are seen to.
+func (p *port) receive(headers []header, stage *upstream.Stage) (n int, err error) {
 	for !p.stopped.Load() {
 		if p.got >= crowd {
 			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail, sched_yield(2)
 		}
-		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, p.fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_WAITFORONE, 0, 0)
+		flags, replies := unix.MSG_WAITFORONE, 0
+		if stage != nil && stage.Waiting() {
+			more := false
+			replies, more = stage.Await(p.fd)
+			p.yield()
+			if !more {
+				p.got = replies
+				continue
+			}
+			flags = unix.MSG_DONTWAIT
+		}
+		got, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, p.fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
 		switch {
 		case errno == unix.EINTR, errno == unix.EAGAIN:
 		case errno != 0:
@@ -199,7 +212,7 @@ func (p *port) receive(headers []header) (n int, err error) {
 			return 0, nil
 		default:
 			p.yield()
-			p.got = int(got)
+			p.got = int(got) + replies
 			return int(got), nil
 		}
 	}

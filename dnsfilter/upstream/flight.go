@@ -65,6 +65,7 @@ type Stage struct {
 	r       *Resolver
 	flights []*flight
 	out     *outbox
+	lane    lane
 }
 
 // NewStage gives one for Start.
@@ -79,7 +80,7 @@ func (st *Stage) Depart() {
 		for n < len(st.flights) && st.flights[n].server == st.flights[0].server {
 			n++
 		}
-		st.r.depart(st.flights[:n], st.out)
+		st.r.depart(st.flights[:n], st.out, &st.lane)
 		clear(st.flights[:n])
 		st.flights = append(st.flights[:0], st.flights[n:]...)
 	}
@@ -175,13 +176,13 @@ func (r *Resolver) departAlone(f *flight) {
 	}
 	out := r.outboxes.Get().(*outbox)
 	defer r.outboxes.Put(out)
-	r.depart([]*flight{f}, out)
+	r.depart([]*flight{f}, out, nil)
 }
 
 // depart sends flights to the server that all of them have in common.
-func (r *Resolver) depart(flights []*flight, out *outbox) {
+func (r *Resolver) depart(flights []*flight, out *outbox, l *lane) {
 	s := flights[0].server
-	if err := s.sockets.depart(flights, out, s.plain.Load(), !s.noEDNS.Load()); err == nil {
+	if err := s.sockets.depart(flights, out, l, s.plain.Load(), !s.noEDNS.Load()); err == nil {
 		return
 	}
 	for _, f := range flights {

@@ -10,7 +10,7 @@ import (
 
 const (
 	stageSize = 64 // queries sent with one system call
-	inboxSize = 16 // replies read with one
+	inboxSize = 16 // replies read with one, of a socket with a reader of its own
 
 	// maxUDPReply is more than was asked for (ednsSize); what is longer still is
 	// cut by the kernel and asked for again over TCP.
@@ -54,8 +54,9 @@ func (o *outbox) sendmmsg(fd uintptr) bool {
 	return true
 }
 
-// send sends at most stageSize queries.
-func (o *outbox) send(raw syscall.RawConn, flights []*flight) error {
+// send sends at most stageSize queries. A lane's reader has others to answer: where the
+// network takes no more, it does not wait.
+func (o *outbox) send(sock *socket, flights []*flight) error {
 	for i, f := range flights {
 		o.vectors[i].Base = &f.call.query[0]
 		o.vectors[i].SetLen(len(f.call.query))
@@ -64,8 +65,13 @@ func (o *outbox) send(raw syscall.RawConn, flights []*flight) error {
 	}
 	o.sent, o.to = 0, len(flights)
 	for o.sent < o.to {
-		if err := raw.Write(o.transmit); err != nil {
-			return err
+		switch {
+		case !sock.lane:
+			if err := sock.raw.Write(o.transmit); err != nil {
+				return err
+			}
+		case !o.sendmmsg(uintptr(sock.fd)):
+			return unix.EAGAIN
 		}
 		if o.err != nil {
 			return o.err
@@ -76,9 +82,9 @@ func (o *outbox) send(raw syscall.RawConn, flights []*flight) error {
 
 // inbox is what one receive reads.
 type inbox struct {
-	headers  [inboxSize]mmsghdr
-	vectors  [inboxSize]unix.Iovec
-	packets  [inboxSize][maxUDPReply + 1]byte
+	headers  []mmsghdr
+	vectors  []unix.Iovec
+	packets  [][maxUDPReply + 1]byte
 	received int
 	err      error
 	receive  func(fd uintptr) bool
@@ -87,10 +93,13 @@ type inbox struct {
 }
 
 // inboxes are used again: a quiet server has a socket for each query.
-var inboxes = sync.Pool{New: func() any { return newInbox() }}
+var inboxes = sync.Pool{New: func() any { return newInbox(inboxSize) }}
 
-func newInbox() *inbox {
-	in := &inbox{done: make([]delivery, 0, inboxSize)}
+func newInbox(size int) *inbox {
+	in := &inbox{
+		headers: make([]mmsghdr, size), vectors: make([]unix.Iovec, size), packets: make([][maxUDPReply + 1]byte, size),
+		done: make([]delivery, 0, size),
+	}
 	for i := range in.headers {
 		in.vectors[i].Base = &in.packets[i][0]
 		in.vectors[i].SetLen(len(in.packets[i]))
@@ -102,7 +111,7 @@ func newInbox() *inbox {
 }
 
 func (in *inbox) recvmmsg(fd uintptr) bool {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.headers[0])), inboxSize, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.headers[0])), uintptr(len(in.headers)), unix.MSG_DONTWAIT, 0, 0)
 	in.received, in.err = int(n), nil
 	switch errno {
 	case 0:

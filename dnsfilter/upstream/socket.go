@@ -49,6 +49,9 @@ type socket struct {
 	owner   *sockets
 	conn    *net.UDPConn
 	raw     syscall.RawConn
+	lane    bool // it has fd in place of conn, which only the lane closes
+	fd      int
+	opened  time.Time // of a lane's
 	calls   map[uint16]*call
 	uses    int
 	retired bool // gets no more queries; closes with the last call
@@ -114,10 +117,11 @@ func (s *sockets) exchange(ctx context.Context, q Question, plain, edns bool) ([
 	}
 }
 
-// depart sends the queries of flights, all over one socket, and waits for none.
-func (s *sockets) depart(flights []*flight, out *outbox, plain, edns bool) error {
+// depart sends the queries of flights, all over one socket, which is of the lane in
+// busy times, if there is one. It waits for none.
+func (s *sockets) depart(flights []*flight, out *outbox, l *lane, plain, edns bool) error {
 	s.mu.Lock()
-	sock, err := s.pick(len(flights))
+	sock, err := s.pickFor(l, len(flights))
 	if err != nil {
 		s.mu.Unlock()
 		return err
@@ -130,11 +134,23 @@ func (s *sockets) depart(flights []*flight, out *outbox, plain, edns bool) error
 		}
 	}
 	s.mu.Unlock()
-	if err = out.send(sock.raw, flights); err != nil {
+	if err = out.send(sock, flights); err != nil {
 		s.retire(sock)
 	}
 	return err
 }
+
+// pickFor needs the lock.
+func (s *sockets) pickFor(l *lane, n int) (*socket, error) {
+	if l == nil || s.closed || s.addr.Addr().Zone() != "" || !s.shares(n) {
+		return s.pick(n)
+	}
+	return l.pick(s, n)
+}
+
+// shares reports whether n more queries would be so many in flight that they share
+// ports; it needs the lock.
+func (s *sockets) shares(n int) bool { return s.inFlight+n > busy }
 
 // begin gives a call an ID that nobody can guess and writes its query; it needs
 // the lock.
@@ -154,7 +170,7 @@ func (s *sockets) pick(n int) (*socket, error) {
 	if s.closed {
 		return nil, net.ErrClosed
 	}
-	share := s.inFlight+n > busy
+	share := s.shares(n)
 	slot := &s.slots[rand.IntN(slots)]
 	if sock := *slot; sock != nil {
 		sock.uses += n
@@ -214,9 +230,10 @@ func (s *sockets) retire(sock *socket) {
 	s.drop(sock)
 }
 
-// drop closes a retired socket that nobody waits on; it needs the lock.
+// drop closes a retired socket that nobody waits on, if it is not a lane's; it needs
+// the lock.
 func (s *sockets) drop(sock *socket) {
-	if sock.retired && len(sock.calls) == 0 {
+	if sock.retired && len(sock.calls) == 0 && !sock.lane {
 		_ = sock.conn.Close() // its reader ends
 		delete(s.open, sock)
 	}

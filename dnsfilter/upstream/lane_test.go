@@ -1,0 +1,199 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"schoolgate/internal/testkit"
+)
+
+// reader is one that asks by the lane of a stage, as a busy door does.
+type reader struct {
+	*Stage
+	woken int // readable when all have heard
+	left  atomic.Int64
+}
+
+// newReader makes every question one of busy times.
+func newReader(t *testing.T, r *Resolver) *reader {
+	t.Helper()
+	for _, s := range r.root.servers {
+		s.sockets.mu.Lock()
+		s.sockets.inFlight += busy
+		s.sockets.mu.Unlock()
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return &reader{Stage: r.NewStage(), woken: fd}
+}
+
+// asked is one question of a reader.
+type asked struct {
+	rd  *reader
+	q   Question
+	a   Answer
+	err error
+}
+
+func (q *asked) Answered(err error, _ Batch) {
+	q.err = err
+	if q.rd.left.Add(-1) == 0 {
+		q.rd.wake()
+	}
+}
+
+func (rd *reader) wake() {
+	if _, err := unix.Write(rd.woken, binary.NativeEndian.AppendUint64(nil, 1)); err != nil {
+		panic(err)
+	}
+}
+
+// start asks for addresses of names that are not in the cache.
+func (rd *reader) start(t *testing.T, names ...string) []*asked {
+	t.Helper()
+	rd.left.Store(int64(len(names)))
+	all := make([]*asked, len(names))
+	for i, name := range names {
+		wire, _ := WireName(name)
+		all[i] = &asked{rd: rd, q: Question{Name: wire, Type: dns.TypeA}}
+		if rd.r.Cached(&all[i].a, all[i].q) {
+			t.Fatalf("%s is in the cache", name)
+		}
+		if ready, err := rd.r.Start(all[i].q, &all[i].a, all[i], rd.Stage); ready || err != nil {
+			t.Fatalf("%s: %v, %v", name, ready, err)
+		}
+	}
+	rd.Depart()
+	return all
+}
+
+// ask waits for the answers as a door does.
+func (rd *reader) ask(t *testing.T, names ...string) (said []string) {
+	t.Helper()
+	all := rd.start(t, names...)
+	for more := false; !more; {
+		_, more = rd.Await(uintptr(rd.woken))
+	}
+	var b [8]byte
+	if _, err := unix.Read(rd.woken, b[:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range all {
+		if q.err != nil {
+			said = append(said, q.err.Error())
+		} else {
+			said = append(said, read(t, &q.a, q.q))
+		}
+	}
+	return said
+}
+
+// A busy reader's queries leave by few ports, none of which is used for more than its
+// share; all of them are closed in the end.
+func TestLane(t *testing.T) {
+	t.Parallel()
+	u := testkit.NewUpstream(t)
+	r := newResolver(t, Config{}, u)
+	rd := newReader(t, r)
+	const rounds, each = 20, 60
+	for round := range rounds {
+		var names []string
+		for i := range each {
+			names = append(names, fmt.Sprintf("n%d.round%d.example", i, round))
+		}
+		for i, said := range rd.ask(t, names...) {
+			if said != "NXDOMAIN +SOA" {
+				t.Fatalf("%s = %s", names[i], said)
+			}
+		}
+	}
+	ports, ids, _ := u.Seen()
+	if least := rounds * each / socketUses; ports < least || ports > 3*least {
+		t.Errorf("%d queries came from %d ports, want about one for %d", rounds*each, ports, socketUses)
+	}
+	if ids < rounds*each*9/10 {
+		t.Errorf("%d queries had %d IDs", rounds*each, ids)
+	}
+	if n := len(rd.lane.ports); n > 1 {
+		t.Errorf("%d ports are open though nothing is awaited", n)
+	}
+	rd.Close()
+	if rd.Waiting() {
+		t.Error("ports are open in the end")
+	}
+}
+
+// What lies of an upstream come to on a lane is what they come to elsewhere.
+func TestLaneLies(t *testing.T) {
+	t.Parallel()
+	for _, tc := range lies {
+		t.Run(tc.promise, func(t *testing.T) {
+			t.Parallel()
+			u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+			rd := newReader(t, newResolver(t, Config{}, u))
+			defer rd.Close()
+			u.Tell(tc.lie)
+			if got := rd.ask(t, "www.example")[0]; got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// A server that is gone, or says nothing, is passed over on a lane as well.
+func TestLaneSecondServer(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*testkit.Upstream){
+		"gone": (*testkit.Upstream).Stop, "silent": func(u *testkit.Upstream) { u.Tell(testkit.Silent) },
+		"wrong ID": func(u *testkit.Upstream) { u.Tell(testkit.WrongID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bad, good := testkit.NewUpstream(t), testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+			r := newResolver(t, Config{Ordered: true}, bad, good)
+			rd := newReader(t, r)
+			defer rd.Close()
+			spoil(bad)
+			if got, want := rd.ask(t, "www.example")[0], "NOERROR | www.example. A 203.0.113.1"; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			if bad.Asked("") == 0 && name != "gone" {
+				t.Error("the first server was not asked")
+			}
+		})
+	}
+}
+
+// What is under way when the reader ends is answered all the same.
+func TestLaneCloses(t *testing.T) {
+	t.Parallel()
+	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+	r := newResolver(t, Config{}, u)
+	rd := newReader(t, r)
+	u.Tell(testkit.Slow)
+	q := rd.start(t, "www.example")[0]
+	if !rd.Waiting() {
+		t.Fatal("the query did not leave by the lane")
+	}
+	rd.Close()
+	u.Tell(testkit.Honest)
+	u.Release()
+	var b [8]byte
+	if _, err := unix.Read(rd.woken, b[:]); err != nil { // waits
+		t.Fatal(err)
+	}
+	if q.err != nil {
+		t.Fatal(q.err)
+	}
+	if got, want := read(t, &q.a, q.q), "NOERROR | www.example. A 203.0.113.1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
