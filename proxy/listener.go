@@ -3,23 +3,29 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"schoolgate/policy"
 )
 
-// gate counts client connections over all listeners. At a bound it refuses the
-// new one and keeps the old (F14, T6): one pupil cannot crowd out the rest.
+// gate counts client connections over all listeners. At a bound, and while memory is
+// short, it refuses the new one and keeps the old (F14, F15, T6): one pupil cannot
+// crowd out the rest.
 type gate struct {
 	total, each int
+	memory      *scarcity
 	metrics     *metrics
+	log         *slog.Logger
 
 	mu    sync.Mutex
 	open  int
 	by    map[netip.Addr]int
 	turns map[netip.Addr]*turns
+	told  time.Time // when the log last said that memory runs short
 }
 
 // turns are those of one client to be answered over HTTP/2.
@@ -56,8 +62,8 @@ func (g *gate) turn(ctx context.Context, a netip.Addr) (done func(), ok bool) {
 	}
 }
 
-func newGate(l Limits, m *metrics) *gate {
-	return &gate{total: l.Conns, each: l.ConnsPerClient, metrics: m, by: map[netip.Addr]int{}, turns: map[netip.Addr]*turns{}}
+func newGate(l Limits, m *metrics, log *slog.Logger) *gate {
+	return &gate{total: l.Conns, each: l.ConnsPerClient, memory: newScarcity(), metrics: m, log: log, by: map[netip.Addr]int{}, turns: map[netip.Addr]*turns{}}
 }
 
 func (g *gate) enter(a netip.Addr) bool {
@@ -69,6 +75,14 @@ func (g *gate) enter(a netip.Addr) bool {
 		return false
 	case g.by[a] >= g.each:
 		g.metrics.refusedConns.WithLabelValues("client").Inc()
+		return false
+	}
+	if t := now(); !g.memory.admits(t, g.by[a]) {
+		g.metrics.refusedConns.WithLabelValues("memory").Inc()
+		if t.Sub(g.told) > time.Minute {
+			g.told = t
+			g.log.Warn("memory runs short: new connections are turned away", "connections", g.open)
+		}
 		return false
 	}
 	g.open++

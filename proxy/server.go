@@ -113,7 +113,7 @@ func New(cfg Config) (*Server, error) {
 		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, names: cfg.Names, fronts: cfg.Fronts,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
-		destinations: d, gate: newGate(cfg.Limits, m),
+		destinations: d, gate: newGate(cfg.Limits, m, cfg.Log),
 		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, name: cfg.Name, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())

@@ -26,6 +26,9 @@ func (c *serveCmd) Run(s *session) error {
 	}
 	log := newLogger(s, cfg.Box.Log)
 	spareProcessors()
+	if err := boundMemory(); err != nil {
+		log.Warn("the memory there is cannot be told, so new connections are not turned away as it ends", "err", err)
+	}
 	a, err := appliance.New(s.ctx, appliance.Options{
 		Config: cfg,
 		Load:   func() (*configs.Config, error) { return loadAll(c.path()) },
