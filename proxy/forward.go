@@ -73,7 +73,15 @@ func (s *Server) newTransport() *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: replyAhead},
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: replyAhead,
+			// A line that died says nothing. Everybody's requests to an origin share one
+			// connection, and would all wait in vain for minutes: it is asked for a sign of
+			// life, and given up before they are.
+			SendPingTimeout:  s.limits.OriginReply / 2,
+			PingTimeout:      s.limits.OriginReply / 3,
+			WriteByteTimeout: s.limits.IdleStream,
+		},
 	}
 }
 

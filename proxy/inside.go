@@ -170,7 +170,11 @@ func (s *Server) newInsideServer() *http.Server {
 		Protocols:                    new(http.Protocols),
 	}
 	h.Protocols.SetHTTP2(true)
-	h.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 128}
+	h.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: 128,
+		MaxReadFrameSize:     16 << 10,            // of each connection so much is kept
+		WriteByteTimeout:     s.limits.IdleStream, // or one who reads nothing keeps the connection for ever
+	}
 	return h
 }
 

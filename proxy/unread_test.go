@@ -59,8 +59,13 @@ func TestUnread(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if h, ok := f.(*http2.HeadersFrame); ok {
-				n, last = n+1, h.StreamID
+			switch f := f.(type) {
+			case *http2.HeadersFrame:
+				n, last = n+1, f.StreamID
+			case *http2.SettingsFrame:
+				if size, ok := f.Value(http2.SettingMaxFrameSize); ok && size > 16<<10 {
+					t.Errorf("a client may send frames of %d bytes, of which each connection keeps one", size)
+				}
 			}
 		}
 		return last
