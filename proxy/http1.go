@@ -323,9 +323,7 @@ func (c *conn1) refuse(err error) {
 	case errors.Is(err, errVersion):
 		status = http.StatusHTTPVersionNotSupported
 	}
-	if p := peerUnder(c.conn); p != nil {
-		c.owner.server.unreadable(p)
-	}
+	c.owner.server.unreadable(c.conn)
 	var lost *net.OpError // not any net.Error: a bad URL is one too
 	if errors.Is(err, io.EOF) || errors.As(err, &lost) {
 		return // it went, or came too slowly: there is nobody to tell

@@ -216,3 +216,29 @@ func TestUpstreamProtocol(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 }
+
+// TestUnreadableInside: what is no request, or could be read as two, is refused and
+// recorded inside TLS as it is in clear (T7).
+func TestUnreadableInside(t *testing.T) {
+	g := newGlass(t, hello, nil)
+	for _, text := range []string{
+		"GET / HTTP/1.1\r\nHost: open.test\r\nHost: other.test\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: open.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"HELO open.test\r\n\r\n",
+	} {
+		before := len(g.events())
+		conn, err := g.tls("open.test", "open.test", "http/1.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, text)
+		reply, _ := io.ReadAll(conn) // however it ends
+		conn.Close()
+		if !strings.HasPrefix(string(reply), "HTTP/1.1 400 ") {
+			t.Errorf("%q: answered by %q", text, reply)
+		}
+		if all := g.events()[before:]; len(all) != 2 || all[1] != "inspect open.test block malformed" {
+			t.Errorf("%q: events = %q", text, all)
+		}
+	}
+}

@@ -199,9 +199,17 @@ func peerOf(ctx context.Context) *peer {
 // unreadable is called when a connection ends after bytes that never became a
 // request: Go's parser refused them, or they came too slowly. Nothing was
 // forwarded and no verdict was taken, but it is not silent either.
-func (s *Server) unreadable(p *peer) {
+func (s *Server) unreadable(c net.Conn) {
+	q := policy.Request{Door: policy.DoorHTTP, Time: now()}
+	if in := insideOf(c); in != nil {
+		t := &in.tunnel.target
+		q.Door, q.Client, q.Login, q.Host = policy.DoorInspect, t.Client, t.Login, t.Host
+	} else if p := peerUnder(c); p != nil {
+		q.Client = p.addr
+	} else {
+		return
+	}
 	s.metrics.unreadable.Inc()
-	q := policy.Request{Door: policy.DoorHTTP, Client: p.addr, Time: now()}
 	r := s.decider.Decide(q)
 	r = refuse(r, policy.ReasonBadHost)
 	e := r.Event(q)
