@@ -65,19 +65,21 @@ type Appliance struct {
 	stores     *categories.Metrics
 	reloads    *prometheus.CounterVec
 
-	journal *audit.Journal
-	index   *index.Maker // nil where its folder cannot be used
-	dns     *dnsfilter.Server
-	proxy   *proxy.Server
-	watch   *watch                // hears searches for the proxy
-	leaves  *inspect.Leaves       // nil where nothing is signed
-	never   *inspect.NeverInspect // nil where nothing is looked into
-	health  []net.Listener
-	control net.Listener
-	dropped net.Listener // where the firewall's guard tells what it dropped; nil where there is no gateway
-	people  restartable  // the table of clients, which watches the neighbours
-	alerts  alerting
-	supply  supplying
+	journal      *audit.Journal
+	index        *index.Maker // nil where its folder cannot be used
+	dns          *dnsfilter.Server
+	proxy        *proxy.Server
+	watch        *watch                // hears searches for the proxy
+	leaves       *inspect.Leaves       // nil where nothing is signed
+	never        *inspect.NeverInspect // nil where nothing is looked into
+	rootsTrouble error                 // why inspect.upstream_roots could not be read
+	pairs        []*keyPair            // certificates of doors
+	health       []net.Listener
+	control      net.Listener
+	dropped      net.Listener // where the firewall's guard tells what it dropped; nil where there is no gateway
+	people       restartable  // the table of clients, which watches the neighbours
+	alerts       alerting
+	supply       supplying
 
 	sink      *sealing                      // the journal as the doors see it
 	register  *incidents.Register           // of incidents

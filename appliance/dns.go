@@ -43,11 +43,7 @@ func (a *Appliance) openDNS(context.Context) (err error) {
 		config.Rate = -1 // to the door, zero is its default
 	}
 	if c.Certificate != "" {
-		pair := &keyPair{certificate: c.Certificate, key: c.Key, log: a.log}
-		if err := pair.load(time.Now()); err != nil {
-			return fmt.Errorf("dns: %w", err)
-		}
-		config.TLS = &tls.Config{GetCertificate: pair.get}
+		config.TLS = &tls.Config{GetCertificate: a.openKeyPair("dns", c.Certificate, c.Key).get}
 	}
 	if a.dns, err = dnsfilter.New(config); err != nil {
 		return fmt.Errorf("dns: %w", err)
@@ -73,16 +69,40 @@ func (a *Appliance) dnssecCheck() []Check {
 	return []Check{{Name: "dnssec", Say: "answers are validated by this box", Err: a.dns.DNSSECTrouble()}}
 }
 
+// openKeyPair reads the certificate of a door. One that cannot be read keeps only those
+// from being served who come over TLS there: it is tried again, and /readyz says so
+// (fault F18).
+func (a *Appliance) openKeyPair(door, certificate, key string) *keyPair {
+	p := &keyPair{door: door, certificate: certificate, key: key, log: a.log}
+	if err := p.load(time.Now()); err != nil {
+		a.log.Error("certificate cannot be used: nobody is served over TLS with it", "door", door, "err", err)
+	}
+	a.pairs = append(a.pairs, p)
+	return p
+}
+
+// keyPairChecks says which certificates of doors cannot be used.
+func (a *Appliance) keyPairChecks() (checks []Check) {
+	for _, p := range a.pairs {
+		if c, bad := p.check(); bad {
+			checks = append(checks, c)
+		}
+	}
+	return checks
+}
+
 // keyPair is a certificate and its key in files. When they are renewed, the new
 // pair is taken up within a minute; a broken one leaves the old one in place.
 type keyPair struct {
+	door             string
 	certificate, key string
 	log              *slog.Logger
 
 	mu      sync.Mutex
-	pair    *tls.Certificate
-	changed time.Time // of the certificate's file
+	pair    *tls.Certificate // nil before one could be read
+	changed time.Time        // of the certificate's file
 	checked time.Time
+	trouble error // of the last look
 }
 
 const keyPairCheck = time.Minute
@@ -91,7 +111,12 @@ const keyPairCheck = time.Minute
 func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.checked) >= keyPairCheck {
+	now := time.Now()
+	if p.pair == nil {
+		err := p.load(now)
+		return p.pair, err
+	}
+	if now.Sub(p.checked) >= keyPairCheck {
 		if err := p.load(now); err != nil {
 			p.log.Warn("certificate not renewed, keeping the one in use", "err", err)
 		}
@@ -99,9 +124,24 @@ func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.pair, nil
 }
 
+// check looks whether the pair on the disk can be used.
+func (p *keyPair) check() (c Check, bad bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.load(time.Now()); err == nil {
+		return Check{}, false
+	}
+	c = Check{Name: "tls", Say: p.door + " has a certificate in use that is lost with the next start", Err: p.trouble}
+	if p.pair == nil {
+		c.Say = p.door + " serves nobody over TLS"
+	}
+	return c, true
+}
+
 // load reads the files if they have changed; its caller holds the lock, or is
 // alone yet.
-func (p *keyPair) load(now time.Time) error {
+func (p *keyPair) load(now time.Time) (err error) {
+	defer func() { p.trouble = err }()
 	p.checked = now
 	info, err := os.Stat(p.certificate)
 	if err != nil {

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,9 +46,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 	}
 	a.openWatch()
 	cfg.Names, cfg.Fronts, cfg.Watch = a.dns, a.dns, a.watch
-	if cfg.TLS, err = a.proxyTLS(); err != nil {
-		return fmt.Errorf("proxy.tls_listen: %w", err)
-	}
+	cfg.TLS = a.proxyTLS()
 	if cfg.SignIn, err = clients.NewSignIn(filepath.Join(a.box().Data, clients.PeopleFile), a.log, a.registry); err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
@@ -65,16 +64,15 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 // proxyTLS is the certificate of the proxy inside TLS: the configured one, or one of
 // the school's authority for the name of the box. While that cannot sign, nobody gets
 // a connection there, and all else goes on (fault F19).
-func (a *Appliance) proxyTLS() (*tls.Config, error) {
+func (a *Appliance) proxyTLS() *tls.Config {
 	c := a.box().Proxy
 	if len(c.TLSListen) == 0 {
-		return nil, nil
+		return nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if c.Certificate != "" {
-		pair := &keyPair{certificate: c.Certificate, key: c.Key, log: a.log}
-		config.GetCertificate = pair.get
-		return config, pair.load(time.Now())
+		config.GetCertificate = a.openKeyPair("proxy", c.Certificate, c.Key).get
+		return config
 	}
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		name := c.Name
@@ -89,7 +87,7 @@ func (a *Appliance) proxyTLS() (*tls.Config, error) {
 		}
 		return a.leaves.Get(name, time.Now())
 	}
-	return config, nil
+	return config
 }
 
 // inspection is what looking into HTTPS takes; nil where it is off. Without an
@@ -113,15 +111,25 @@ func (a *Appliance) inspection() (*proxy.Inspection, error) {
 	}
 	a.never = i.Never
 	if c.UpstreamRoots != "" {
-		text, err := os.ReadFile(c.UpstreamRoots)
-		if err != nil {
-			return nil, fmt.Errorf("upstream_roots: %w", err)
-		}
-		if i.Verifier.Roots, err = inspect.Roots(text); err != nil {
-			return nil, fmt.Errorf("upstream_roots: %s: %w", c.UpstreamRoots, err)
+		if i.Verifier.Roots, err = readRoots(c.UpstreamRoots); err != nil {
+			a.log.Error("https is not looked into: by whom to believe sites cannot be read; mend it, then restart schoolgate", "err", err)
+			i.Leaves, i.Verifier.Roots, a.rootsTrouble = nil, x509.NewCertPool(), err
 		}
 	}
 	return i, nil
+}
+
+// readRoots reads the authorities that sites are believed by.
+func readRoots(name string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("inspect.upstream_roots: %w", err)
+	}
+	roots, err := inspect.Roots(text)
+	if err != nil {
+		return nil, fmt.Errorf("inspect.upstream_roots: %s: %w", name, err)
+	}
+	return roots, nil
 }
 
 // openAuthorities brings those that sign, for inspection and for the proxy inside TLS.
@@ -208,6 +216,8 @@ func (a *Appliance) inspectCheck() []Check {
 	used := a.leaves.Authorities()
 	_, idle := inspect.Signer(used, now)
 	switch {
+	case a.rootsTrouble != nil:
+		c.Say, c.Err = "https is not looked into", a.rootsTrouble
 	case idle != nil && lost == nil:
 		c.Say, c.Err = "https is not looked into", errors.New("the school's certificate authority can be used again: run schoolgate reload")
 	case idle != nil:

@@ -44,6 +44,7 @@ func (a *Appliance) Checks() []Check {
 	checks = append(checks, a.dnssecCheck()...)
 	checks = append(checks, a.containedCheck())
 	checks = append(checks, a.inspectCheck()...)
+	checks = append(checks, a.keyPairChecks()...)
 	checks = append(checks, a.watchCheck()...)
 	checks = append(checks, a.mandatoryCheck(store.Info())...)
 	return append(checks, a.supplyCheck(), alertCheck(a.alerts.current.Load().Status()))

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"schoolgate/internal/testkit"
 )
 
@@ -265,6 +267,75 @@ func TestAuthorityComesAndGoes(t *testing.T) {
 	}
 	wants("an app of a site never looked into", visit("app.example", theirs), lesson)
 	wants("a browser at a site never looked into", visit("app.example", ours), "certificate signed by unknown authority")
+}
+
+// A certificate that is lost, of a door or of those whom sites are believed by, keeps
+// nobody else from being served (fault F18): the box starts, and says what is wrong.
+func TestLostCertificates(t *testing.T) {
+	world := newInternet(t)
+	site := world.origin(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a lesson") }), "lesson.example")
+	upstream := testkit.NewUpstream(t, "lesson.example. 60 IN A 127.0.0.1")
+	ports := testkit.FreePorts(t, 2)
+	dot, inside := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
+	b := testkit.NewBox(t, testkit.BoxOptions{
+		Upstream: upstream.Addr, Ports: []string{site.Port()}, DNS: fmt.Sprintf("dot_listen: [%q], certificate: dns.crt, key: dns.key", dot),
+		Policy: strings.Replace(testkit.SchoolPolicy, "    uncategorised: allow\n", "    uncategorised: allow\n    inspect: all\n", 1),
+	})
+	config, err := os.ReadFile(b.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write("schoolgate.yaml", string(config)+fmt.Sprintf("  tls_listen: [%q]\n  certificate: proxy.crt\n  key: proxy.key\ninspect: {enabled: yes, upstream_roots: roots.pem}\n", inside))
+	b.Run("ca", "init")
+	b.StartUnwell()
+	defer b.Stop()
+	ready := func() string { return fetch(t, http.DefaultClient, "http://"+b.Health+"/readyz").body }
+	for _, want := range []string{"NOT OK   tls        dns serves nobody over TLS: ", "NOT OK   tls        proxy serves nobody over TLS: ",
+		"NOT OK   inspect    https is not looked into: inspect.upstream_roots: "} {
+		if got := ready(); !strings.Contains(got, want) {
+			t.Errorf("/readyz says no %q:\n%s", want, got)
+		}
+	}
+	if m, err := b.Ask("127.0.0.1", "udp", "lesson.example", dns.TypeA); err != nil || len(m.Answer) != 1 {
+		t.Errorf("names: %v, %v", m, err)
+	}
+	theirs := x509.NewCertPool()
+	theirs.AddCert(world.root)
+	tablet := trusting(b, "127.0.0.1", theirs)
+	defer tablet.CloseIdleConnections() // or the end waits for them
+	if got := fetch(t, tablet, "https://lesson.example:"+site.Port()+"/"); got.body != "a lesson" {
+		t.Errorf("the web: %+v", got)
+	}
+	over := func(addr string) error {
+		conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: theirs, ServerName: "box.example"})
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(world.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := world.sign(t, &x509.Certificate{SerialNumber: big.NewInt(3), DNSNames: []string{"box.example"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, world.root)
+	for door, addr := range map[string]string{"dns": dot, "proxy": inside} {
+		if err := over(addr); err == nil {
+			t.Errorf("%s: a connection without a certificate", door)
+		}
+		b.Write(door+".crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: box.Raw})))
+		b.Write(door+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+		if err := over(addr); err != nil {
+			t.Errorf("%s, once its certificate is there: %v", door, err)
+		}
+		b.Write(door+".crt", "noise")
+		if got, want := ready(), "NOT OK   tls        "+door+" has a certificate in use that is lost with the next start: "; !strings.Contains(got, want) {
+			t.Errorf("/readyz says no %q:\n%s", want, got)
+		}
+		if err := over(addr); err != nil {
+			t.Errorf("%s, while what is in use is good: %v", door, err)
+		}
+	}
 }
 
 // lookedInto is the school with everything looked into for Year 5, and some
