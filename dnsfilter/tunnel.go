@@ -79,9 +79,12 @@ func domainOf(host string) string {
 
 // count takes a question that the cache cannot answer.
 func (t *tunnels) count(client netip.Addr, host string, qtype uint16, pupil bool, now time.Time) suspicion {
+	text := pupil && qtype == dns.TypeTXT
+	if len(host) <= tunnelLong && !text { // nearly all: what the domain is need not be known
+		return innocent
+	}
 	pair := tunnelPair{client, domainOf(host)}
 	long := len(host)-len(pair.domain) > tunnelLong
-	text := pupil && qtype == dns.TypeTXT
 	if !long && !text {
 		return innocent
 	}

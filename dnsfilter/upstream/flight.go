@@ -96,7 +96,7 @@ func (r *Resolver) Start(q Question, a *Answer, w Waiter, st *Stage) (ready bool
 	}
 	r.metrics.misses.Inc()
 	who := waiting{w: w, a: a, stale: r.usable(a), since: time.Now()}
-	f, err := r.join(a.key, q, &who)
+	f, err := r.join(a.key, q, who.since, &who)
 	switch {
 	case err != nil && who.stale:
 		a.stale = true
@@ -117,7 +117,7 @@ func (r *Resolver) Start(q Question, a *Answer, w Waiter, st *Stage) (ready bool
 
 // join finds the flight of a question and waits in it; or makes one, which is to
 // be sent.
-func (r *Resolver) join(key []byte, q Question, who *waiting) (*flight, error) {
+func (r *Resolver) join(key []byte, q Question, now time.Time, who *waiting) (*flight, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.flights[string(key)]; f != nil {
@@ -133,7 +133,7 @@ func (r *Resolver) join(key []byte, q Question, who *waiting) (*flight, error) {
 		r.metrics.refused.Inc()
 		return nil, ErrBusy
 	}
-	f := r.newFlight(key, q)
+	f := r.newFlight(key, q, now)
 	if who != nil {
 		f.first[0] = *who
 		f.waiters = f.first[:]
@@ -147,10 +147,10 @@ func (r *Resolver) join(key []byte, q Question, who *waiting) (*flight, error) {
 }
 
 // newFlight keeps the question beyond the call.
-func (r *Resolver) newFlight(key []byte, q Question) *flight {
+func (r *Resolver) newFlight(key []byte, q Question, now time.Time) *flight {
 	memory := make([]byte, len(q.Name), 2*len(q.Name)+headerLen+4+11)
 	copy(memory, q.Name)
-	f := &flight{r: r, key: string(key), q: q, started: time.Now()}
+	f := &flight{r: r, key: string(key), q: q, started: now}
 	f.q.Name = memory[:len(q.Name):len(q.Name)]
 	f.call.query, f.call.to = memory[len(q.Name):], f
 	pool := r.root
@@ -194,8 +194,10 @@ func (r *Resolver) depart(flights []*flight, out *outbox, l *lane) {
 func (f *flight) received(reply []byte, err error, b Batch) {
 	r, took := f.r, time.Since(f.started)
 	var e entry
+	p := r.readers.Get().(*plainReader)
+	defer r.readers.Put(p)
 	if err == nil {
-		e, err = r.read(f, reply)
+		e, err = r.read(p, f, reply)
 	}
 	if err != nil {
 		if !errors.Is(err, errUnusual) { // the long way sees for itself how the server does
@@ -214,9 +216,10 @@ func (f *flight) received(reply []byte, err error, b Batch) {
 // the short way does.
 var errUnusual = errors.New("reply needs another question")
 
-// read makes an entry of a reply: in place if it is a usual one.
-func (r *Resolver) read(f *flight, reply []byte) (entry, error) {
-	if e, ok := r.readPlain(f.key, f.q, reply); ok {
+// read makes an entry of a reply: in place if it is a usual one. It is valid until p is
+// used again.
+func (r *Resolver) read(p *plainReader, f *flight, reply []byte) (entry, error) {
+	if e, ok := r.readPlain(p, f.key, f.q, reply); ok {
 		return e, nil
 	}
 	if reply[2]&(bitTC>>8) != 0 {
@@ -282,7 +285,7 @@ func (r *Resolver) fly(f *flight) {
 }
 
 // land ends a flight, once: the answer, nil if there is none, goes into the cache
-// and to those who wait.
+// and to those who wait, each of whom gets a copy.
 func (r *Resolver) land(f *flight, e entry, b Batch) {
 	switch {
 	case e == nil || e.expires() <= e.stored():
@@ -324,7 +327,7 @@ func (w *waiting) tell(r *Resolver, e entry, b Batch) {
 		r.metrics.failures.Inc()
 		w.w.Answered(e.failure(), b)
 	case e != nil:
-		w.a.e, w.a.now, w.a.stale = append(w.a.e[:0], e...), r.now(), false
+		w.a.e, w.a.now, w.a.stale = append(w.a.e[:0], e...), e.stored(), false
 		w.w.Answered(nil, b)
 	case w.stale:
 		w.a.stale = true

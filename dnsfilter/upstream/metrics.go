@@ -11,7 +11,7 @@ import (
 
 type metrics struct {
 	hits, misses, stale, failures, refused prometheus.Counter
-	exchanges                              *prometheus.CounterVec
+	answered, failed                       prometheus.Counter // of queries sent to upstreams
 	latency                                prometheus.Histogram
 	tcp, forged, private, vetoed           prometheus.Counter
 	validated                              map[dnssec.Status]prometheus.Counter
@@ -33,7 +33,10 @@ func newMetrics(reg prometheus.Registerer, r *Resolver) *metrics {
 	for _, s := range []dnssec.Status{dnssec.Bogus, dnssec.Insecure, dnssec.Secure} {
 		statuses[s] = validated.WithLabelValues(s.String())
 	}
+	exchanges := f.NewCounterVec(prometheus.CounterOpts{Name: "schoolgate_dnsfilter_upstream_exchanges_total",
+		Help: "Queries sent to upstreams, by outcome."}, []string{"outcome"})
 	return &metrics{
+		answered: exchanges.WithLabelValues("answered"), failed: exchanges.WithLabelValues("failed"),
 		validated: statuses,
 		bounded:   counter("dnssec_bounded_total", "Answers not validated to the end because that would have cost too much; counted as bogus, too."),
 		hits:      counter("cache_hits_total", "Questions answered from the cache."),
@@ -41,8 +44,6 @@ func newMetrics(reg prometheus.Registerer, r *Resolver) *metrics {
 		stale:     counter("cache_stale_total", "Questions answered from an expired answer because no upstream answered."),
 		failures:  counter("upstream_failures_total", "Questions no upstream could answer."),
 		refused:   counter("upstream_refused_total", "Questions not asked because too many were in flight."),
-		exchanges: f.NewCounterVec(prometheus.CounterOpts{Name: "schoolgate_dnsfilter_upstream_exchanges_total",
-			Help: "Queries sent to upstreams, by outcome."}, []string{"outcome"}),
 		latency: f.NewHistogram(prometheus.HistogramOpts{Name: "schoolgate_dnsfilter_upstream_seconds",
 			Help: "Time an upstream took to answer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 		tcp:     counter("upstream_tcp_total", "Queries repeated over TCP, cut or in doubt."),
@@ -53,10 +54,10 @@ func newMetrics(reg prometheus.Registerer, r *Resolver) *metrics {
 }
 
 func (m *metrics) exchange(err error, took time.Duration) {
-	outcome := "answered"
+	outcome := m.answered
 	if err != nil {
-		outcome = "failed"
+		outcome = m.failed
 	}
-	m.exchanges.WithLabelValues(outcome).Inc()
+	outcome.Inc()
 	m.latency.Observe(took.Seconds())
 }

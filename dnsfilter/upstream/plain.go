@@ -17,7 +17,8 @@ const (
 // chain of CNAMEs in order and the addresses of its end, or by an SOA that says
 // there are none. It refuses everything else, right or wrong, and leaves it to
 // [vet]; what it accepts is what vet would have made of it. The records are
-// written anew, so that no name points where it should not.
+// written anew, so that no name points where it should not. It may be used again, and
+// then has the memory it needs.
 type plainReader struct {
 	reply   []byte
 	at      int
@@ -31,9 +32,20 @@ type plainReader struct {
 	chain   []byte
 	links   int
 	found   int // addresses
+	owner   []byte
+	e       entry
 }
 
-func (r *Resolver) readPlain(key string, q Question, reply []byte) (entry, bool) {
+// reset makes the reader one for another reply.
+func (p *plainReader) reset(q Question, reply []byte, l *limits) {
+	*p = plainReader{
+		reply: reply, at: headerLen + len(q.Name) + 4, asked: q.Name, name: q.Name, pointer: 0xC000 | headerLen,
+		ttl: l.maxTTL, ttls: p.ttls, chain: p.chain[:0], body: p.body[:0], owner: p.owner, e: p.e,
+	}
+}
+
+// readPlain gives an entry that is valid until p is used again.
+func (r *Resolver) readPlain(p *plainReader, key string, q Question, reply []byte) (entry, bool) {
 	if q.DO || q.Type != dns.TypeA && q.Type != dns.TypeAAAA || len(reply) < headerLen+len(q.Name)+4 {
 		return nil, false
 	}
@@ -42,11 +54,7 @@ func (r *Resolver) readPlain(key string, q Question, reply []byte) (entry, bool)
 	if reply[2]&(bitTC>>8) != 0 || rcode != dns.RcodeSuccess && rcode != dns.RcodeNameError || an+1 > maxPlain || ns > maxPlain || ar > maxPlain {
 		return nil, false
 	}
-	var chainMemory, bodyMemory [512]byte
-	p := plainReader{
-		reply: reply, at: headerLen + len(q.Name) + 4, asked: q.Name, name: q.Name, pointer: 0xC000 | headerLen,
-		ttl: r.limits.maxTTL, chain: chainMemory[:0], body: bodyMemory[:0],
-	}
+	p.reset(q, reply, &r.limits)
 	for range an {
 		if !p.answer(q, &r.limits) {
 			return nil, false
@@ -72,8 +80,9 @@ func (r *Resolver) readPlain(key string, q Question, reply []byte) (entry, bool)
 }
 
 // record reads the owner and fixed part of a record up to its data.
-func (p *plainReader) record(memory []byte) (owner []byte, rrtype uint16, ttl uint32, end int, ok bool) {
-	owner, at, ok := expandName(memory, p.reply, p.at)
+func (p *plainReader) record() (owner []byte, rrtype uint16, ttl uint32, end int, ok bool) {
+	owner, at, ok := expandName(p.owner[:0], p.reply, p.at)
+	p.owner = owner
 	if !ok || at+10 > len(p.reply) {
 		return nil, 0, 0, 0, false
 	}
@@ -100,8 +109,7 @@ func (p *plainReader) begin(rrtype uint16, ttl uint32, l *limits, most uint32) {
 
 // answer reads one record of the answer.
 func (p *plainReader) answer(q Question, l *limits) bool {
-	var memory [256]byte
-	owner, rrtype, ttl, end, ok := p.record(memory[:0])
+	owner, rrtype, ttl, end, ok := p.record()
 	if !ok || !bytes.Equal(owner, p.name) {
 		return false
 	}
@@ -155,8 +163,7 @@ func (p *plainReader) link(end int) bool {
 
 // soa reads the SOA of a negative answer.
 func (p *plainReader) soa(l *limits) bool {
-	var memory, names [256]byte
-	owner, rrtype, ttl, end, ok := p.record(memory[:0])
+	owner, rrtype, ttl, end, ok := p.record()
 	if !ok || rrtype != dns.TypeSOA || end-p.at < 22 || !belowWire(p.name, owner) {
 		return false
 	}
@@ -165,11 +172,11 @@ func (p *plainReader) soa(l *limits) bool {
 	length := len(p.body)
 	p.body = append(p.body, 0, 0)
 	for range 2 { // the server and the person behind it
-		name, at, ok := expandName(names[:0], p.reply, p.at)
+		body, at, ok := expandName(p.body, p.reply, p.at)
 		if !ok {
 			return false
 		}
-		p.body, p.at = append(p.body, name...), at
+		p.body, p.at = body, at
 	}
 	if p.at+20 != end {
 		return false
@@ -210,8 +217,9 @@ func (p *plainReader) additional(n int) bool {
 }
 
 func (p *plainReader) entry(key string, answers, authorities, rcode int, flags byte, now uint32) entry {
-	e := make(entry, entryHeader, entryHeader+len(key)+2*p.numTTLs+len(p.chain)+len(p.body))
-	e.setU32(0, uint32(cap(e)))
+	var header [entryHeader]byte
+	e := append(p.e[:0], header[:]...)
+	e.setU32(0, uint32(entryHeader+len(key)+2*p.numTTLs+len(p.chain)+len(p.body)))
 	e.setU32(4, now)
 	e.setU32(8, now+p.ttl)
 	e.setU16(16, len(key))
@@ -225,7 +233,8 @@ func (p *plainReader) entry(key string, answers, authorities, rcode int, flags b
 	for _, at := range p.ttls[:p.numTTLs] {
 		e = binary.LittleEndian.AppendUint16(e, uint16(at))
 	}
-	return append(append(e, p.chain...), p.body...)
+	p.e = append(append(e, p.chain...), p.body...)
+	return p.e
 }
 
 // expandName appends the name at an offset, in lower case and without pointers,

@@ -112,6 +112,7 @@ type Resolver struct {
 	done   sync.WaitGroup
 
 	outboxes sync.Pool
+	readers  sync.Pool // of usual replies
 
 	mu       sync.Mutex
 	closed   bool
@@ -123,6 +124,7 @@ type Resolver struct {
 func New(cfg Config) (*Resolver, error) {
 	r := &Resolver{cfg: cfg.withDefaults(), zones: map[string]*pool{}, flights: map[string]*flight{}, started: time.Now()}
 	r.outboxes.New = func() any { return newOutbox() }
+	r.readers.New = func() any { return new(plainReader) }
 	r.cache = newCache(r.cfg.CacheBytes)
 	r.metrics = newMetrics(cfg.Metrics, r)
 	r.limits = limits{
@@ -331,7 +333,7 @@ func (r *Resolver) usable(a *Answer) bool {
 // answer still serves, and is asked for again when it has ended.
 func (r *Resolver) refresh(q Question, key []byte) {
 	r.cache.postpone(key, r.now()+recheck)
-	if f, err := r.join(key, q, nil); err == nil && f != nil {
+	if f, err := r.join(key, q, time.Now(), nil); err == nil && f != nil {
 		r.departAlone(f)
 	}
 }
