@@ -21,8 +21,10 @@ type lane struct {
 
 const (
 	// portLife is how long a port of a lane is in use, if it has not sent
-	// socketUses queries before.
+	// socketUses queries before; and portRest how long it is kept open while nothing
+	// is asked, since a reader with such a port needs two system calls and not one.
 	portLife = time.Second
+	portRest = 20 * time.Millisecond
 
 	laneInbox = 64 // replies read with one system call
 )
@@ -36,7 +38,7 @@ func (l *lane) pick(s *sockets, n int) (*socket, error) {
 			continue
 		}
 		if p.uses+n <= socketUses && now.Sub(p.opened) < portLife {
-			p.uses += n
+			p.uses, p.used = p.uses+n, now
 			return p, nil
 		}
 		p.retired = true
@@ -45,7 +47,7 @@ func (l *lane) pick(s *sockets, n int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &socket{owner: s, fd: fd, lane: true, calls: make(map[uint16]*call, n), uses: n, opened: now}
+	p := &socket{owner: s, fd: fd, lane: true, calls: make(map[uint16]*call, n), uses: n, opened: now, used: now}
 	l.ports = append(l.ports, p)
 	return p, nil
 }
@@ -118,8 +120,9 @@ func (l *lane) tidy(now time.Time) {
 	kept := l.ports[:0]
 	for _, p := range l.ports {
 		p.owner.mu.Lock()
-		p.retired = p.retired || now.Sub(p.opened) >= portLife
-		over := p.retired && len(p.calls) == 0
+		idle := len(p.calls) == 0
+		p.retired = p.retired || now.Sub(p.opened) >= portLife || idle && now.Sub(p.used) >= portRest
+		over := p.retired && idle
 		p.owner.mu.Unlock()
 		if over {
 			_ = unix.Close(p.fd) // nothing is lost with it

@@ -51,7 +51,8 @@ type socket struct {
 	raw     syscall.RawConn
 	lane    bool // it has fd in place of conn, which only the lane closes
 	fd      int
-	opened  time.Time // of a lane's
+	opened  time.Time // of a lane's, like used
+	used    time.Time // a query was sent last
 	calls   map[uint16]*call
 	uses    int
 	retired bool // gets no more queries; closes with the last call
