@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lane is where one busy reader of questions asks upstreams from: ports of its own,
-// whose replies it waits for itself, beside the next questions. So no other thread is
-// woken for a reply, and replies gather as questions do while it is at work. Only its
-// reader opens, polls and closes the ports; the lock of their owner guards the rest.
+// lane is where one reader of questions asks upstreams from: ports of its own, whose
+// replies it waits for itself, beside the next questions. So no other thread is woken
+// for a reply, and replies gather as questions do while it is at work. Only its reader
+// opens, polls and closes the ports; the lock of their owner guards the rest.
 type lane struct {
 	ports []*socket // at most one of a server's is not retired
 	polls []unix.PollFd
@@ -29,15 +29,15 @@ const (
 	laneInbox = 64 // replies read with one system call
 )
 
-// pick gives the port to s for n more queries, which is given up after as many as any
-// other. It needs the lock of s.
+// pick gives the port to s for n more queries: in quiet times a fresh one, in busy
+// times one that is given up after as many as any other. It needs the lock of s.
 func (l *lane) pick(s *sockets, n int) (*socket, error) {
-	now := time.Now()
+	now, share := time.Now(), s.shares(n)
 	for _, p := range l.ports {
 		if p.owner != s || p.retired {
 			continue
 		}
-		if p.uses+n <= socketUses && now.Sub(p.opened) < portLife {
+		if share && p.uses+n <= socketUses && now.Sub(p.opened) < portLife {
 			p.uses, p.used = p.uses+n, now
 			return p, nil
 		}
@@ -47,7 +47,7 @@ func (l *lane) pick(s *sockets, n int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &socket{owner: s, fd: fd, lane: true, calls: make(map[uint16]*call, n), uses: n, opened: now, used: now}
+	p := &socket{owner: s, fd: fd, lane: true, calls: make(map[uint16]*call, n), uses: n, retired: !share, opened: now, used: now}
 	l.ports = append(l.ports, p)
 	return p, nil
 }

@@ -13,20 +13,22 @@ import (
 	"schoolgate/internal/testkit"
 )
 
-// reader is one that asks by the lane of a stage, as a busy door does.
+// reader is one that asks by the lane of a stage, as the door does.
 type reader struct {
 	*Stage
 	woken int // readable when all have heard
 	left  atomic.Int64
 }
 
-// newReader makes every question one of busy times.
-func newReader(t *testing.T, r *Resolver) *reader {
+// newReader makes one; with hectic, every question is one of busy times.
+func newReader(t *testing.T, r *Resolver, hectic bool) *reader {
 	t.Helper()
 	for _, s := range r.root.servers {
-		s.sockets.mu.Lock()
-		s.sockets.inFlight += busy
-		s.sockets.mu.Unlock()
+		if hectic {
+			s.sockets.mu.Lock()
+			s.sockets.inFlight += busy
+			s.sockets.mu.Unlock()
+		}
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
@@ -103,7 +105,7 @@ func TestLane(t *testing.T) {
 	t.Parallel()
 	u := testkit.NewUpstream(t)
 	r := newResolver(t, Config{}, u)
-	rd := newReader(t, r)
+	rd := newReader(t, r, true)
 	const rounds, each = 20, 60
 	for round := range rounds {
 		var names []string
@@ -132,20 +134,38 @@ func TestLane(t *testing.T) {
 	}
 }
 
+// A quiet reader has a fresh port for each query, and keeps none.
+func TestQuietLane(t *testing.T) {
+	t.Parallel()
+	u := testkit.NewUpstream(t)
+	rd := newReader(t, newResolver(t, Config{}, u), false)
+	for i := range 200 {
+		if said := rd.ask(t, fmt.Sprintf("name-with-many-letters-%d.example", i))[0]; said != "NXDOMAIN +SOA" {
+			t.Fatal(said)
+		}
+		if rd.Waiting() {
+			t.Fatal("the port is open though its query is answered")
+		}
+	}
+	checkSeen(t, u)
+}
+
 // What lies of an upstream come to on a lane is what they come to elsewhere.
 func TestLaneLies(t *testing.T) {
 	t.Parallel()
 	for _, tc := range lies {
-		t.Run(tc.promise, func(t *testing.T) {
-			t.Parallel()
-			u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
-			rd := newReader(t, newResolver(t, Config{}, u))
-			defer rd.Close()
-			u.Tell(tc.lie)
-			if got := rd.ask(t, "www.example")[0]; got != tc.want {
-				t.Errorf("%s, want %s", got, tc.want)
-			}
-		})
+		for times, hectic := range map[string]bool{"quiet": false, "busy": true} {
+			t.Run(tc.promise+", "+times, func(t *testing.T) {
+				t.Parallel()
+				u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
+				rd := newReader(t, newResolver(t, Config{}, u), hectic)
+				defer rd.Close()
+				u.Tell(tc.lie)
+				if got := rd.ask(t, "www.example")[0]; got != tc.want {
+					t.Errorf("%s, want %s", got, tc.want)
+				}
+			})
+		}
 	}
 }
 
@@ -160,7 +180,7 @@ func TestLaneSecondServer(t *testing.T) {
 			t.Parallel()
 			bad, good := testkit.NewUpstream(t), testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
 			r := newResolver(t, Config{Ordered: true}, bad, good)
-			rd := newReader(t, r)
+			rd := newReader(t, r, false)
 			defer rd.Close()
 			spoil(bad)
 			if got, want := rd.ask(t, "www.example")[0], "NOERROR | www.example. A 203.0.113.1"; got != want {
@@ -178,7 +198,7 @@ func TestLaneCloses(t *testing.T) {
 	t.Parallel()
 	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
 	r := newResolver(t, Config{}, u)
-	rd := newReader(t, r)
+	rd := newReader(t, r, false)
 	u.Tell(testkit.Slow)
 	q := rd.start(t, "www.example")[0]
 	if !rd.Waiting() {

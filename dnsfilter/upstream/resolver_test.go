@@ -239,6 +239,12 @@ func TestPortsAndIDs(t *testing.T) {
 	for i := range 200 {
 		ask(t, r, fmt.Sprintf("name-with-many-letters-%d.example", i), dns.TypeA)
 	}
+	checkSeen(t, u)
+}
+
+// checkSeen looks at the 200 queries that an upstream has seen.
+func checkSeen(t *testing.T, u *testkit.Upstream) {
+	t.Helper()
 	ports, ids, names := u.Seen()
 	if ports < 150 || ids < 190 {
 		t.Errorf("200 queries came from %d ports with %d IDs, want nearly all different", ports, ids)

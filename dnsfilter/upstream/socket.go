@@ -118,8 +118,8 @@ func (s *sockets) exchange(ctx context.Context, q Question, plain, edns bool) ([
 	}
 }
 
-// depart sends the queries of flights, all over one socket, which is of the lane in
-// busy times, if there is one. It waits for none.
+// depart sends the queries of flights, all over one socket, which is of the lane if
+// there is one. It waits for none.
 func (s *sockets) depart(flights []*flight, out *outbox, l *lane, plain, edns bool) error {
 	s.mu.Lock()
 	sock, err := s.pickFor(l, len(flights))
@@ -143,7 +143,7 @@ func (s *sockets) depart(flights []*flight, out *outbox, l *lane, plain, edns bo
 
 // pickFor needs the lock.
 func (s *sockets) pickFor(l *lane, n int) (*socket, error) {
-	if l == nil || s.closed || s.addr.Addr().Zone() != "" || !s.shares(n) {
+	if l == nil || s.closed || s.addr.Addr().Zone() != "" {
 		return s.pick(n)
 	}
 	return l.pick(s, n)
