@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,5 +218,49 @@ func TestLaneCloses(t *testing.T) {
 	}
 	if got, want := read(t, &q.a, q.q), "NOERROR | www.example. A 203.0.113.1"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// A port reaches its server, and nobody else reaches the port.
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		server, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip)})
+		if err != nil {
+			if ip == "::1" {
+				t.Skipf("SKIPPED: no IPv6 here: %v", err)
+			}
+			t.Fatal(err)
+		}
+		defer server.Close()
+		fd, err := connect(server.LocalAddr().(*net.UDPAddr).AddrPort())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if _, err := unix.Write(fd, []byte("question")); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 64)
+		n, from, err := server.ReadFromUDPAddrPort(buf)
+		if err != nil || string(buf[:n]) != "question" {
+			t.Fatalf("%s: got %q, %v", ip, buf[:n], err)
+		}
+		other, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		for _, c := range []*net.UDPConn{other, server} {
+			if _, err := c.WriteToUDPAddrPort([]byte(c.LocalAddr().String()), from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		arrived := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for _, err = unix.Poll(arrived, -1); errors.Is(err, unix.EINTR); _, err = unix.Poll(arrived, -1) {
+		}
+		if n, err = unix.Read(fd, buf); err != nil || string(buf[:n]) != server.LocalAddr().String() {
+			t.Errorf("%s: the port took %q, %v, want the server's alone", ip, buf[:n], err)
+		}
 	}
 }
