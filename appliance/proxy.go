@@ -247,7 +247,7 @@ type pages struct {
 }
 
 // Page writes the page for a recorded event.
-func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
+func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event, gzip bool) ([]byte, error) {
 	school := p.config.Load().School
-	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token, Onward: p.onward}.Page(h, r, e)
+	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token, Onward: p.onward}.Page(h, r, e, gzip)
 }

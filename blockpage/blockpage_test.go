@@ -1,9 +1,13 @@
 package blockpage
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"flag"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -117,9 +121,21 @@ func TestPromises(t *testing.T) {
 // style or anything to fetch, and the policy sent with it allows only its own
 // style sheet.
 func TestStaticPage(t *testing.T) {
-	h := http.Header{}
-	SetHeader(h)
 	for name, v := range pages {
+		h := http.Header{}
+		p, _, err := patternOf(filled(v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		setHeader(h, p.policy)
+		want := http.Header{
+			"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"},
+			"Referrer-Policy": {"same-origin"}, "X-Content-Type-Options": {"nosniff"},
+			"Content-Security-Policy": p.policy,
+		}
+		if diff := cmp.Diff(want, h); diff != "" {
+			t.Errorf("%s: headers (-want +got):\n%s", name, diff)
+		}
 		walk(t, render(t, filled(v)), func(n *html.Node) {
 			switch n.Data {
 			case "form", "input", "textarea", "button":
@@ -140,14 +156,6 @@ func TestStaticPage(t *testing.T) {
 				}
 			}
 		})
-	}
-	want := http.Header{
-		"Content-Type": {"text/html; charset=utf-8"}, "Cache-Control": {"no-store"},
-		"Referrer-Policy": {"same-origin"}, "X-Content-Type-Options": {"nosniff"},
-		"Content-Security-Policy": {contentPolicy},
-	}
-	if diff := cmp.Diff(want, h); diff != "" {
-		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 }
 
@@ -230,7 +238,7 @@ func TestPage(t *testing.T) {
 		{"not recorded", staff, policy.Event{Status: 503, Host: "x.example"}, []string{"not ready"}, []string{"SG-"}},
 	} {
 		h := http.Header{}
-		page, err := p.Page(h, c.r, &c.e)
+		page, err := p.Page(h, c.r, &c.e, false)
 		if err != nil || h.Get("Content-Security-Policy") == "" {
 			t.Fatalf("%s: %v, headers %v", c.name, err, h)
 		}
@@ -258,6 +266,16 @@ func BenchmarkRender(b *testing.B) {
 				}
 			}
 		})
+		b.Run(name+"/gzip", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p, f, err := patternOf(v)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(len(p.gzip(&f))))
+			}
+		})
 	}
 }
 
@@ -265,7 +283,7 @@ func BenchmarkRender(b *testing.B) {
 func TestPatterns(t *testing.T) {
 	for name, v := range pages {
 		for range 2 { // once made, once kept
-			want, err := execute(filled(v))
+			want, _, err := execute(filled(v))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,8 +295,51 @@ func TestPatterns(t *testing.T) {
 	for i := range 2 * maxPatterns {
 		render(t, View{Note: strings.Repeat("x", i), Status: 403, Band: policy.Staff})
 	}
+	for i := range 3 {
+		n := len(patterns.kept)
+		v := filled(pages["ks2_warn"])
+		v.Host, v.Reference, v.Token, v.Onward = v.Host+fmt.Sprint(i), fmt.Sprint(i), fmt.Sprint("a", i), fmt.Sprint("b", i)
+		if render(t, v); i > 0 && len(patterns.kept) != n {
+			t.Errorf("a warning for another host is another pattern")
+		}
+	}
 	if n := len(patterns.kept); n > maxPatterns {
 		t.Errorf("%d patterns kept, at most %d wanted", n, maxPatterns)
+	}
+}
+
+// TestGzip: a page that was put together from compressed pieces is the plain one, whatever
+// goes into its slots.
+func TestGzip(t *testing.T) {
+	for name, v := range pages {
+		for _, host := range []string{"asked-for.example", "", "<b>", strings.Repeat("x", 3*maxStored)} {
+			v := filled(v)
+			v.Host = host
+			p, f, err := patternOf(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packed := p.gzip(&f)
+			r, err := gzip.NewReader(bytes.NewReader(packed))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			r.Multistream(false)
+			text, err := io.ReadAll(r)
+			if diff := cmp.Diff(render(t, v), string(text)); err != nil || diff != "" {
+				t.Errorf("%s: %v (-plain +gzip):\n%s", name, err, diff)
+			}
+			if host == "asked-for.example" && len(packed) > len(text)*2/3 {
+				t.Errorf("%s: %d bytes became %d", name, len(text), len(packed))
+			}
+		}
+	}
+	for _, packs := range []bool{true, false} {
+		h := http.Header{}
+		page, err := Pages{}.Page(h, policy.Ruling{}, &policy.Event{ID: 7, Status: 403, Host: "x.example"}, packs)
+		if said := h.Get("Content-Encoding") == "gzip"; err != nil || said != packs || strings.HasPrefix(string(page), "\x1f\x8b") != packs {
+			t.Errorf("gzip %v: %v, headers %v, page %.20q", packs, err, h, page)
+		}
 	}
 }
 
@@ -323,7 +384,7 @@ func TestTellSomebody(t *testing.T) {
 	for kept, says := range map[bool]string{true: "will hear of it", false: "go and tell a grown-up now"} {
 		h := http.Header{}
 		page, err := Thanks(h, "Millbrook Primary", kept)
-		if err != nil || h.Get("Content-Security-Policy") != contentPolicy {
+		if err != nil || h.Get("Content-Security-Policy") != thanksPage.policy[0] {
 			t.Fatalf("%v, headers %v", err, h)
 		}
 		for _, want := range []string{"Thank you", "Turn the screen away", "Tell your teacher", "0800 1111", says} {

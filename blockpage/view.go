@@ -37,10 +37,19 @@ type Pages struct {
 	Onward func(*policy.Event) string // of the button to go on past a warning; nil for none
 }
 
-// Page writes the page for a recorded event and sets the headers it needs.
-func (p Pages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
-	SetHeader(h)
-	return Render(p.View(r, e))
+// Page writes the page for a recorded event and sets the headers it needs; compressed,
+// where the client takes gzip.
+func (p Pages) Page(h http.Header, r policy.Ruling, e *policy.Event, gzip bool) ([]byte, error) {
+	pattern, f, err := patternOf(p.View(r, e))
+	if err != nil {
+		return nil, err
+	}
+	setHeader(h, pattern.policy)
+	if !gzip {
+		return pattern.plain(&f), nil
+	}
+	h["Content-Encoding"] = gzipped
+	return pattern.gzip(&f), nil
 }
 
 // View is what the page for this event shows.

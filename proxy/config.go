@@ -29,9 +29,10 @@ type Resolver interface {
 
 // Pages writes the pages that a person sees: for a refusal (e.Status 403) and
 // for an error (any other status). It sets the headers that belong to the page.
-// The event has been recorded, so its ID is the reference to show.
+// The event has been recorded, so its ID is the reference to show. gzip: the client
+// takes a page compressed; one that is says so in its headers.
 type Pages interface {
-	Page(header http.Header, r policy.Ruling, e *policy.Event) ([]byte, error)
+	Page(header http.Header, r policy.Ruling, e *policy.Event, gzip bool) ([]byte, error)
 }
 
 // Button takes a press of a button, by a client.

@@ -124,7 +124,7 @@ func (n names) LookupHost(_ context.Context, name string) ([]netip.Addr, error) 
 // plainPages writes what a test wants to see on a page.
 type plainPages struct{}
 
-func (plainPages) Page(h http.Header, r policy.Ruling, e *policy.Event) ([]byte, error) {
+func (plainPages) Page(h http.Header, r policy.Ruling, e *policy.Event, _ bool) ([]byte, error) {
 	h.Set("Content-Type", "text/plain")
 	return fmt.Appendf(nil, "page %d %s %s %s\n", e.Status, r.Band(), r.Reason, e.ID), nil
 }

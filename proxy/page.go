@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"schoolgate/policy"
 	"schoolgate/proxy/inspect"
@@ -24,17 +25,19 @@ func (o *outcome) refer(h http.Header) {
 	}
 }
 
+var noStore = []string{"no-store"}
+
 // page is our own answer for a recorded event, as a reply to r. If the page
 // cannot be written the plainest one is sent: a refusal never fails open.
 func (s *Server) page(r *http.Request, o *outcome) *http.Response {
-	h := http.Header{}
-	body, err := s.pages.Page(h, o.ruling, &o.event)
+	h := make(http.Header, 8) // as many as a page has
+	body, err := s.pages.Page(h, o.ruling, &o.event, takesGzip(r.Header))
 	if err != nil {
 		s.log.Error("page not written, sending the plain one", "err", err)
 		h = http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 		body = []byte("This page cannot be shown. Please ask your teacher.\n")
 	}
-	h.Set("Cache-Control", "no-store")
+	h["Cache-Control"] = noStore
 	if o.event.Status == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", basic)
 	}
@@ -42,8 +45,23 @@ func (s *Server) page(r *http.Request, o *outcome) *http.Response {
 	return ownResponse(r, o.event.Status, h, body)
 }
 
+// takesGzip reports whether a client takes what is compressed with gzip (RFC 9110
+// section 12.5.3); one that says nothing may not.
+func takesGzip(h http.Header) bool {
+	for _, line := range h["Accept-Encoding"] {
+		for token := range strings.SplitSeq(line, ",") {
+			name, weight, _ := strings.Cut(token, ";")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 32)
+				return err != nil && weight == "" || q > 0
+			}
+		}
+	}
+	return false
+}
+
 func ownResponse(r *http.Request, status int, h http.Header, body []byte) *http.Response {
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	return &http.Response{
 		Request: r, StatusCode: status, Status: strconv.Itoa(status) + " " + http.StatusText(status),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,

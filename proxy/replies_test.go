@@ -361,3 +361,44 @@ func TestUnaskedSwitch(t *testing.T) {
 		t.Errorf("status %d, want 502", resp.StatusCode)
 	}
 }
+
+// TestTakesGzip: a page of ours is compressed only for who says that it may be.
+func TestTakesGzip(t *testing.T) {
+	for _, c := range []struct {
+		lines []string
+		want  bool
+	}{
+		{nil, false},
+		{[]string{""}, false},
+		{[]string{"gzip, deflate, br"}, true},
+		{[]string{"br", "deflate , GZIP"}, true},
+		{[]string{"br;q=1.0, gzip;q=0.8, *;q=0.1"}, true},
+		{[]string{"gzip; q=0"}, false},
+		{[]string{"gzip;q=0.000, br"}, false},
+		{[]string{"identity"}, false},
+		{[]string{"xgzip, gzip2"}, false},
+	} {
+		if got := takesGzip(http.Header{"Accept-Encoding": c.lines}); got != c.want {
+			t.Errorf("takesGzip(%q) = %v, want %v", c.lines, got, c.want)
+		}
+	}
+}
+
+// TestDates: the line of the second before is not sent in the next.
+func TestDates(t *testing.T) {
+	var d dates
+	at := time.Date(2026, 3, 3, 10, 15, 4, 999_000_000, time.FixedZone("", 3600))
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{0, "Date: Tue, 03 Mar 2026 09:15:04 GMT\r\n"},
+		{time.Millisecond, "Date: Tue, 03 Mar 2026 09:15:05 GMT\r\n"},
+		{900 * time.Millisecond, "Date: Tue, 03 Mar 2026 09:15:05 GMT\r\n"},
+		{-time.Hour, "Date: Tue, 03 Mar 2026 08:15:04 GMT\r\n"}, // the clock was put back
+	} {
+		if got := string(d.append(nil, at.Add(c.after))); got != c.want {
+			t.Errorf("%v later: %q, want %q", c.after, got, c.want)
+		}
+	}
+}
