@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"net/http"
 	"net/netip"
@@ -53,7 +54,8 @@ const (
 
 // telling takes what children tell.
 type telling struct {
-	key [tellKeySize]byte
+	key  [tellKeySize]byte
+	macs sync.Pool // of *mac, with that key
 
 	mu       sync.Mutex
 	all      *rate.Limiter
@@ -81,6 +83,7 @@ func (a *Appliance) openTelling() error {
 		return fmt.Errorf("key of the pages: %w", err)
 	}
 	copy(t.key[:], text)
+	t.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, t.key[:])} }
 	return nil
 }
 
@@ -93,14 +96,22 @@ const (
 // token lets the client that a page was shown to press a button on it for that page's
 // event, and nobody else, nor for another.
 func (t *telling) token(button byte, id policy.EventID, client netip.Addr, at time.Time) string {
-	m := hmac.New(sha256.New, t.key[:])
-	m.Write([]byte{button})
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], uint64(id))
-	binary.BigEndian.PutUint64(b[8:], uint64(at.Unix()/int64(tellFor/time.Second)))
-	m.Write(b[:])
-	m.Write([]byte(client.Unmap().WithZone("").String()))
-	return base64.RawURLEncoding.EncodeToString(m.Sum(nil)[:18])
+	m := t.macs.Get().(*mac)
+	defer t.macs.Put(m)
+	m.buf = append(m.buf[:0], button)
+	m.buf = binary.BigEndian.AppendUint64(m.buf, uint64(id))
+	m.buf = binary.BigEndian.AppendUint64(m.buf, uint64(at.Unix()/int64(tellFor/time.Second)))
+	m.buf = client.Unmap().WithZone("").AppendTo(m.buf)
+	m.Reset()
+	m.Write(m.buf)
+	m.buf = m.Sum(m.buf[:0])
+	return base64.RawURLEncoding.EncodeToString(m.buf[:18])
+}
+
+// mac makes tokens, one at a time; to set one up costs more than to use it.
+type mac struct {
+	hash.Hash
+	buf []byte
 }
 
 func (t *telling) believes(token string, button byte, id policy.EventID, client netip.Addr, now time.Time) bool {

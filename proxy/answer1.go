@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -92,9 +93,7 @@ func (w *answer1) begin() {
 	c.out = append(c.out, "\r\n"...)
 	w.fields(w.trailers)
 	if w.header["Date"] == nil {
-		c.out = append(c.out, "Date: "...)
-		c.out = now().UTC().AppendFormat(c.out, http.TimeFormat)
-		c.out = append(c.out, "\r\n"...)
+		c.out = c.owner.dates.append(c.out, now())
 	}
 	switch {
 	case w.chunked:
@@ -109,6 +108,23 @@ func (w *answer1) begin() {
 		c.out = append(c.out, "Connection: keep-alive\r\n"...)
 	}
 	c.out = append(c.out, "\r\n"...)
+}
+
+// dates writes the line that says when, which is the same for a second.
+type dates struct{ last atomic.Pointer[dateLine] }
+
+type dateLine struct {
+	second int64
+	text   string
+}
+
+func (d *dates) append(out []byte, t time.Time) []byte {
+	line := d.last.Load()
+	if line == nil || line.second != t.Unix() {
+		line = &dateLine{t.Unix(), "Date: " + t.UTC().Format(http.TimeFormat) + "\r\n"}
+		d.last.Store(line)
+	}
+	return append(out, line.text...)
 }
 
 // frame settles how the client knows where the body ends: by a length, by chunks,

@@ -20,6 +20,7 @@ import (
 type http1 struct {
 	server  *Server
 	handler http.Handler
+	dates   dates
 
 	mu      sync.Mutex
 	open    map[*conn1]struct{}
@@ -71,7 +72,7 @@ func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
 }
 
 func (h *http1) admit(conn net.Conn) *conn1 {
-	c := &conn1{owner: h, conn: conn, tcp: plainTCP(conn), base: context.Background()}
+	c := &conn1{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: plainTCP(conn), base: context.Background()}
 	c.in.conn = conn
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,6 +157,7 @@ const (
 type conn1 struct {
 	owner *http1
 	conn  net.Conn
+	from  string       // the client's address, as http.Request has it
 	tcp   *net.TCPConn // the socket where nothing lies between, else nil
 	base  context.Context
 	end   context.CancelFunc
@@ -285,7 +287,7 @@ func (c *conn1) next(ctx context.Context) (*http.Request, error) {
 	if r.ProtoMajor != 1 {
 		return nil, errVersion
 	}
-	r.RemoteAddr = c.conn.RemoteAddr().String()
+	r.RemoteAddr = c.from
 	if h.lengths+h.codings == 0 {
 		r.Body, r.ContentLength = http.NoBody, 0
 	}
