@@ -245,3 +245,25 @@ func dirSize(t testing.TB, dir string) (n int64) {
 	}
 	return n
 }
+
+// BenchmarkAdd is what the index costs an event while it follows.
+func BenchmarkAdd(b *testing.B) {
+	day := newDays(1 << 18)
+	events := make([]policy.Event, 1<<14)
+	for i := range events {
+		events[i] = day.next()
+	}
+	m, err := newBuilder(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.close()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		e := events[i%len(events)]
+		e.ID = policy.EventID(i + 1)
+		if err := m.add(b.Context(), &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -135,12 +135,19 @@ type nameKey struct {
 // ref is a name, a text or a remainder in the making.
 type ref struct{ id, events int64 }
 
+// width is how many fields a row of events has.
+const width = 4 + len(columns) + len(texts) + 1
+
+// rowsAtOnce is how many rows one statement puts in. A statement costs as much by itself
+// as two rows do.
+const rowsAtOnce = 32
+
 // builder is a database in memory to which events are added.
 type builder struct {
 	db     *sql.DB
 	conn   *sql.Conn
-	insert *sql.Stmt
-	args   []any
+	insert *sql.Stmt // of rowsAtOnce rows
+	args   []any     // of rows that are still to be put in
 
 	names map[nameKey]*ref
 	longs map[nameKey]*ref
@@ -164,16 +171,22 @@ func newBuilder(ctx context.Context) (_ *builder, err error) {
 	if b.conn, err = b.db.Conn(ctx); err != nil {
 		return nil, err
 	}
-	var fields, marks []string
+	var fields []string
 	for _, c := range columns {
-		fields, marks = append(fields, c.name+" INTEGER"), append(marks, "?")
+		fields = append(fields, c.name+" INTEGER")
 	}
 	if _, err = b.conn.ExecContext(ctx, fmt.Sprintf(schema, strings.Join(fields, ", "))+"BEGIN"); err != nil {
 		return nil, err
 	}
-	b.args = make([]any, 4+len(columns)+3)
-	b.insert, err = b.conn.PrepareContext(ctx, "INSERT INTO event VALUES(?,?,?,?,"+strings.Join(marks, ",")+",?,?,?)")
+	b.args = make([]any, 0, rowsAtOnce*width)
+	b.insert, err = b.conn.PrepareContext(ctx, insertRows(rowsAtOnce))
 	return b, err
+}
+
+// insertRows is the statement that puts n rows in.
+func insertRows(n int) string {
+	row := ",(?" + strings.Repeat(",?", width-1) + ")"
+	return "INSERT INTO event VALUES" + strings.Repeat(row, n)[1:]
 }
 
 // close gives the memory back. The statement goes before the database, or its
@@ -199,7 +212,7 @@ func (b *builder) add(ctx context.Context, e *policy.Event) error {
 		b.rests[cloned(rest)] = r
 	}
 	r.events++
-	args := append(b.args[:0], int64(e.ID), t, nullable(e.Size), r.id)
+	args := append(b.args, int64(e.ID), t, nullable(e.Size), r.id)
 	for i := range columns {
 		args = append(args, count(b.names, i, columns[i].of(e)))
 	}
@@ -211,9 +224,26 @@ func (b *builder) add(ctx context.Context, e *policy.Event) error {
 	} else {
 		args = append(args, nil)
 	}
-	if _, err := b.insert.ExecContext(ctx, args...); err != nil {
-		return fmt.Errorf("event %s: %w", e.ID, err)
+	if b.args = args; len(args) < rowsAtOnce*width {
+		return nil
 	}
+	// The driver starts a goroutine to watch a context that can end.
+	if _, err := b.insert.ExecContext(context.WithoutCancel(ctx), args...); err != nil {
+		return fmt.Errorf("events up to %s: %w", e.ID, err)
+	}
+	b.args = args[:0]
+	return nil
+}
+
+// putLast puts the rows in that did not make a whole statement.
+func (b *builder) putLast(ctx context.Context) error {
+	if len(b.args) == 0 {
+		return nil
+	}
+	if _, err := b.conn.ExecContext(ctx, insertRows(len(b.args)/width), b.args...); err != nil {
+		return fmt.Errorf("the last events: %w", err)
+	}
+	b.args = b.args[:0]
 	return nil
 }
 
@@ -272,7 +302,7 @@ func (b *builder) bytes(ctx context.Context) ([]byte, error) {
 		s := &b.stretch
 		b.spans = append(b.spans, [4]int64{s.first, s.last, s.min, s.max})
 	}
-	for _, step := range []func(context.Context) error{b.putNames, b.putRests, b.putSpans, b.index, b.check} {
+	for _, step := range []func(context.Context) error{b.putLast, b.putNames, b.putRests, b.putSpans, b.index, b.check} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
