@@ -21,6 +21,7 @@ import (
 
 const (
 	dohType     = "application/dns-message"
+	dohSilent   = time.Second     // a connection may be, before it is asked for a sign of life, and after
 	dohConns    = 4               // HTTP/2 carries many questions on one
 	keepAddress = 5 * time.Minute // an address found for a server's name is looked up again after that
 )
@@ -64,6 +65,8 @@ func parseHTTPS(s string, roots *x509.CertPool) (*web, error) {
 		ForceAttemptHTTP2: true, MaxConnsPerHost: dohConns, MaxIdleConnsPerHost: dohConns,
 		IdleConnTimeout: streamIdle, TLSHandshakeTimeout: budget, DisableCompression: true,
 		MaxResponseHeaderBytes: 16 << 10,
+		// A line that died says nothing, and every question would wait on it in vain.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: dohSilent, PingTimeout: dohSilent},
 	}
 	w.client = &http.Client{Transport: w.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return w, nil

@@ -129,6 +129,26 @@ func TestMediaTypeOverHTTPS(t *testing.T) {
 	}
 }
 
+// A line that silently died is found out, and what is asked then goes by a new
+// connection: all questions share one, and none would be answered for minutes.
+func TestSilentOverHTTPS(t *testing.T) {
+	t.Parallel()
+	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1", "mail.example. 300 IN A 203.0.113.3")
+	addr, roots, _ := overHTTPS(t, u, nil)
+	line := testkit.NewLine(t, addr)
+	r := newResolver(t, Config{Servers: []string{"https://" + line.Addr + "/dns-query#example.com"}, Roots: roots})
+	if got, want := ask(t, r, "www.example", dns.TypeA), "NOERROR | www.example. A 203.0.113.1"; got != want {
+		t.Fatalf("Resolve = %s, want %s", got, want)
+	}
+	line.Cut()
+	for i := range 2 { // questions go on, and the first may fail
+		t.Log(ask(t, r, fmt.Sprintf("ftp%d.example", i), dns.TypeA))
+	}
+	if got, want := ask(t, r, "mail.example", dns.TypeA), "NOERROR | mail.example. A 203.0.113.3"; got != want || line.Opened() != 2 {
+		t.Errorf("Resolve = %s by %d connections, want %s by the second", got, line.Opened(), want)
+	}
+}
+
 // What a server says over HTTPS is held to the same as over UDP.
 func TestLiesOverHTTPS(t *testing.T) {
 	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1")
