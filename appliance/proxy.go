@@ -45,7 +45,7 @@ func (a *Appliance) openProxy(context.Context) (err error) {
 		return fmt.Errorf("inspect: %w", err)
 	}
 	a.openWatch()
-	cfg.Names, cfg.Fronts, cfg.Watch = a.dns, a.dns, a.watch
+	cfg.Memory, cfg.Watch = a.dns, a.watch
 	cfg.TLS = a.proxyTLS()
 	if cfg.SignIn, err = clients.NewSignIn(filepath.Join(a.box().Data, clients.PeopleFile), a.log, a.registry); err != nil {
 		return fmt.Errorf("proxy: %w", err)

@@ -51,8 +51,7 @@ type Config struct {
 	PageListen []string // addresses the DNS sinkhole points at; may be empty
 	// Transparent doors take what the gateway redirects to them.
 	Transparent Transparent
-	Names       Names  // for connections without a server name; may be nil
-	Fronts      Fronts // of encrypted hellos, besides the known ones; may be nil
+	Memory      Memory // of the DNS door; may be nil
 
 	Decider  Decider
 	Sink     policy.Sink

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ func TestECH(t *testing.T) {
 			for _, name := range []string{"cloudflare-ech.com", "front.test", "otherkey.test", "known.test"} {
 				c.Resolver.(names)[name] = []string{"127.0.0.1"}
 			}
-			c.Fronts = fronts{"front.test": 9, "otherkey.test": 8, "known.test": 9}
+			c.Memory = fronts{"front.test": 9, "otherkey.test": 8, "known.test": 9}
 		})
 		b.school.set("known.test", allowedBy(policy.ReasonCategory))
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(c.from)}}
@@ -134,6 +135,8 @@ func (f fronts) ECHFront(name string, key uint8) bool {
 	k, ok := f[name]
 	return ok && k == key
 }
+
+func (fronts) Names(netip.Addr, netip.Addr, time.Time) []string { return nil }
 
 // TestHeavy: Y28, Y31. A connection to a site that nobody knows, a tunnel or one that
 // is looked into, is told of once when it has carried a great deal, and goes on.

@@ -26,8 +26,7 @@ type Server struct {
 	resolver Resolver
 	pages    Pages
 	buttons  map[string]Button
-	fronts   Fronts // may be nil
-	names    Names  // may be nil
+	memory   Memory // of the DNS door; may be nil
 	log      *slog.Logger
 	metrics  *metrics
 	limits   Limits
@@ -110,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, names: cfg.Names, fronts: cfg.Fronts,
+		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, memory: cfg.Memory,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: newGate(cfg.Limits, m, cfg.Log),

@@ -20,15 +20,13 @@ type Transparent struct {
 	TLS  []string // what was meant for port 443
 }
 
-// Names remembers which names the DNS door answered with an address, newest
-// first, for one client. A connection without a server name is judged by them.
-type Names interface {
+// Memory is what the DNS door remembers of its answers.
+type Memory interface {
+	// Names are those that it answered a client with an address for, newest first. A
+	// connection without a server name is judged by them.
 	Names(client, addr netip.Addr, now time.Time) []string
-}
-
-// Fronts knows the names that are shown in place of encrypted ones, from the records
-// that the DNS door took the keys out of: by name, and the number of the key.
-type Fronts interface {
+	// ECHFront reports whether a name is shown in place of encrypted ones, by the records
+	// that keys were taken out of; key is the number of the key.
 	ECHFront(name string, key uint8) bool
 }
 
@@ -208,8 +206,8 @@ func (tn *tunnel) named(hello *sniff.Hello) []target {
 	}
 	t.finding = findingNoSNI
 	var list []target
-	if tn.server.names != nil && t.dst.IsValid() {
-		for _, name := range tn.server.names.Names(t.Client, t.dst, now()) {
+	if tn.server.memory != nil && t.dst.IsValid() {
+		for _, name := range tn.server.memory.Names(t.Client, t.dst, now()) {
 			if host, err := policy.ParseHost(name); err == nil {
 				t.Host = host
 				list = append(list, t)
@@ -235,7 +233,7 @@ func (tn *tunnel) reach() bool {
 // elsewhere reports whether a transparent connection was meant for an address
 // that the name it shows does not lead to: told in the record, and never dialled.
 func (s *Server) elsewhere(t *target, addrs []netip.Addr) bool {
-	if !t.dst.IsValid() || s.names == nil {
+	if !t.dst.IsValid() || s.memory == nil {
 		return false // with no memory of answers, an old answer looks the same
 	}
 	for _, a := range addrs {
@@ -243,7 +241,7 @@ func (s *Server) elsewhere(t *target, addrs []netip.Addr) bool {
 			return false
 		}
 	}
-	for _, name := range s.names.Names(t.Client, t.dst, now()) {
+	for _, name := range s.memory.Names(t.Client, t.dst, now()) {
 		if h, err := policy.ParseHost(name); err == nil && h == t.Host {
 			return false
 		}

@@ -77,7 +77,7 @@ func TestTransparentTLS(t *testing.T) {
 		{"no name, an address of the intranet", "127.0.0.1", "", true, "127.0.0.1", "no_sni"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, conn, trust := transparentTLSBox(t, c.dst, func(cfg *Config) { cfg.Names = remembered })
+			b, conn, trust := transparentTLSBox(t, c.dst, func(cfg *Config) { cfg.Memory = remembered })
 			trust.ServerName, trust.InsecureSkipVerify = c.sni, true // the name is the point here
 			err := tls.Client(conn, trust).Handshake()
 			if (err == nil) != c.open {
@@ -146,6 +146,8 @@ func (m nameMemory) Names(client, addr netip.Addr, _ time.Time) []string {
 	}
 	return slices.Clone(m[addr.String()])
 }
+
+func (nameMemory) ECHFront(string, uint8) bool { return false }
 
 // transparentTLSBox is a door whose connections were meant for dst, and one
 // connection to it.

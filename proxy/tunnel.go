@@ -243,7 +243,7 @@ func (s *Server) hides(hello *sniff.Hello, t *target) bool {
 	case echFront(t.Host):
 		return true
 	}
-	return s.fronts != nil && s.fronts.ECHFront(t.Host.String(), hello.ECHKey) && onNoList(s.decide(t).Reason)
+	return s.memory != nil && s.memory.ECHFront(t.Host.String(), hello.ECHKey) && onNoList(s.decide(t).Reason)
 }
 
 // echFronts are the names that show in place of the encrypted one (4.5). Chrome
