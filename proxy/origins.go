@@ -61,9 +61,11 @@ func (o *origins) RoundTrip(r *http.Request) (*http.Response, error) {
 		return o.byTransport(r, key)
 	}
 	for {
+		asked := now()
 		c := o.idleFor(r, key)
-		again := c != nil && repeatable(r)
-		if c == nil {
+		kept := c != nil
+		again := kept && repeatable(r)
+		if !kept {
 			var err error
 			if c, err = o.dial(r.Context(), key); err != nil {
 				return nil, err
@@ -75,7 +77,11 @@ func (o *origins) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		c.conn.Close()
 		var ne net.Error
-		if !again || c.heard || r.Context().Err() != nil || errors.As(err, &ne) && ne.Timeout() {
+		late := errors.As(err, &ne) && ne.Timeout()
+		if kept && late && !c.heard {
+			o.drop(c.key, asked) // the line may have died, and they all wait in vain
+		}
+		if !again || c.heard || r.Context().Err() != nil || late {
 			return nil, err
 		}
 		// It had been closed out there since it was last used; nothing was answered.
@@ -220,18 +226,30 @@ func (o *origins) put(c *originConn) {
 func (o *origins) sweep(before time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key, list := range o.idle {
-		kept := slices.DeleteFunc(list, func(c *originConn) bool {
-			old := c.used.Before(before)
-			if old {
-				c.conn.Close()
-				o.count--
-			}
-			return old
-		})
-		if o.idle[key] = kept; len(kept) == 0 {
-			delete(o.idle, key)
+	for key := range o.idle {
+		o.sweepOne(key, before)
+	}
+}
+
+// drop closes what is idle to one place since before a moment.
+func (o *origins) drop(key originKey, before time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sweepOne(key, before)
+}
+
+// sweepOne needs the lock.
+func (o *origins) sweepOne(key originKey, before time.Time) {
+	kept := slices.DeleteFunc(o.idle[key], func(c *originConn) bool {
+		old := c.used.Before(before)
+		if old {
+			c.conn.Close()
+			o.count--
 		}
+		return old
+	})
+	if o.idle[key] = kept; len(kept) == 0 {
+		delete(o.idle, key)
 	}
 }
 
