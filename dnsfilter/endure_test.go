@@ -212,6 +212,7 @@ func TestIdleConnections(t *testing.T) {
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
+		runtime.GC() // what pools held goes with the second
 		runtime.ReadMemStats(&m)
 		return m.HeapInuse + m.StackInuse
 	}
