@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// slots is how many sockets a busy server has open; a quiet one has a fresh
-	// socket, and so a fresh random port, for every query.
+	// slots is how many sockets a busy server has open for queries that leave by no
+	// lane; a quiet one has a fresh socket, and so a fresh random port, for every query.
 	slots      = 8
 	busy       = 8   // queries in flight from which sockets are shared
 	socketUses = 256 // queries a shared socket sends before its port is given up
