@@ -21,7 +21,8 @@ import (
 
 const (
 	dohType     = "application/dns-message"
-	dohSilent   = time.Second     // a connection may be, before it is asked for a sign of life, and after
+	dohSilent   = time.Second     // a connection may be, before it is asked for a sign of life
+	dohSign     = 3 * time.Second // until that must have come: a full line is slow, and not dead
 	dohConns    = 4               // HTTP/2 carries many questions on one
 	keepAddress = 5 * time.Minute // an address found for a server's name is looked up again after that
 )
@@ -66,7 +67,7 @@ func parseHTTPS(s string, roots *x509.CertPool) (*web, error) {
 		IdleConnTimeout: streamIdle, TLSHandshakeTimeout: budget, DisableCompression: true,
 		MaxResponseHeaderBytes: 16 << 10,
 		// A line that died says nothing, and every question would wait on it in vain.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: dohSilent, PingTimeout: dohSilent},
+		HTTP2: &http.HTTP2Config{SendPingTimeout: dohSilent, PingTimeout: dohSign},
 	}
 	w.client = &http.Client{Transport: w.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return w, nil
