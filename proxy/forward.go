@@ -116,6 +116,8 @@ func (s *Server) forward(x *exchange, r *http.Request) {
 	if len(resp.Trailer) != announced { // HTTP/2 may have more of them than it said
 		prefix = http.TrailerPrefix
 	}
+	w.mu.Lock() // a late flush reads the header
+	defer w.mu.Unlock()
 	for name, values := range resp.Trailer {
 		w.Header()[prefix+name] = values
 	}
