@@ -79,6 +79,9 @@ func (s *sealing) Record(e *policy.Event) error {
 	return s.journal.Record(e)
 }
 
+// Waits reports whether Record will wait for the disk with an event.
+func (s *sealing) Waits(e *policy.Event) bool { return s.journal.Waits(e) }
+
 // RecordBatch records events in one go.
 func (s *sealing) RecordBatch(list []policy.Event) error {
 	shielded := 0

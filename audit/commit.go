@@ -86,6 +86,12 @@ func (j *Journal) Record(ev *policy.Event) error {
 	return j.commit(b, lead, func(first policy.EventID) { ev.ID = first + policy.EventID(place) }, ev.Durable())
 }
 
+// Waits reports whether Record will wait for the disk with an event, and not only for
+// the kernel to take it.
+func (j *Journal) Waits(ev *policy.Event) bool {
+	return ev.Durable() || j.opts.Durability == Strict
+}
+
 // RecordBatch writes events in order, sharing frames, and sets their IDs. On an
 // error, the events that were recorded have an ID and the others none.
 func (j *Journal) RecordBatch(evs []policy.Event) error {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -82,7 +81,7 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 
-	original func(net.Conn) (netip.AddrPort, bool) // tests: in place of the kernel
+	original func(own netip.AddrPort) (netip.AddrPort, bool) // tests: in place of the kernel
 }
 
 // Limits bounds time and number. A zero field takes its default; New fills them.
@@ -159,9 +158,6 @@ func (c *Config) check() error {
 		return errors.New("no certificate for the proxy inside TLS")
 	}
 	c.Limits.fill()
-	if c.original == nil {
-		c.original = redirected
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

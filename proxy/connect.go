@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"net"
 	"net/http"
 
@@ -17,13 +16,18 @@ func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.Connect
 	x := exchangeOf(r)
 	t := s.connectTarget(r)
 	s.signedIn(r, &t)
-	x.outcome = s.judge(r.Context(), t)
+	known := peerOf(r.Context()).takeKnown()
+	if known != nil {
+		x.outcome = known.outcome
+	} else {
+		x.outcome = s.judge(r.Context(), t)
+	}
 	tn := &tunnel{server: s, prelude: &prelude{target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}}
 	if !x.outcome.allowed() && tn.sight != paged {
 		return s.reject(ctx, s.page(r, &x.outcome)), host
 	}
 	if tn.sight == spliced {
-		origin, err := s.dial(r.Context(), x.outcome.route)
+		origin, err := s.dialKnown(r.Context(), x.outcome.route, known)
 		if err != nil {
 			s.metrics.dialFailed(err)
 			return s.reject(ctx, s.failed(r, &x.outcome, err)), host
@@ -47,12 +51,16 @@ func (s *Server) reject(ctx *goproxy.ProxyCtx, resp *http.Response) *goproxy.Con
 // nothing of the HTTP server alive.
 func (s *Server) accept(tn *tunnel, x *exchange, client net.Conn) {
 	tn.client, tn.early = client, x.writer.early
-	h := http.Header{}
-	tn.outcome.refer(h)
-	buf := bytes.NewBufferString("HTTP/1.1 200 Connection established\r\n")
-	h.Write(buf) // to memory
-	buf.WriteString("\r\n")
-	if _, err := client.Write(buf.Bytes()); err != nil || !s.start(tn, x, tn.runTLS) {
+	if _, err := client.Write(tn.outcome.established()); err != nil || !s.start(tn, x, tn.runTLS) {
 		tn.close()
 	}
+}
+
+// established is the answer to a CONNECT that was accepted.
+func (o *outcome) established() []byte {
+	reply := []byte("HTTP/1.1 200 Connection established\r\n")
+	if o.event.ID != 0 {
+		reply = append(reply, EventHeader+": "+o.event.ID.String()+"\r\n"...)
+	}
+	return append(reply, "\r\n"...)
 }

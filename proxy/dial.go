@@ -103,6 +103,14 @@ const nextAddress = 250 * time.Millisecond
 // maxAddresses is how many addresses of one origin are tried.
 const maxAddresses = 6
 
+// dialKnown is dial where it may be known what comes of that.
+func (s *Server) dialKnown(ctx context.Context, r route, known *verdict) (net.Conn, error) {
+	if known != nil && known.failed != nil {
+		return nil, known.failed
+	}
+	return s.dial(ctx, r)
+}
+
 // dial connects to the first address of the route that answers.
 func (s *Server) dial(ctx context.Context, r route) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Dial)
@@ -171,8 +179,15 @@ func (s *Server) dialAddr(ctx context.Context, a netip.Addr, port uint16) (net.C
 // here, the inside is not dialled.
 func (s *Server) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
-	if err != nil || !s.destinations.permitted(ap.Addr()) {
-		return fmt.Errorf("%w: %v", errDestination, err)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDestination, err)
+	}
+	return s.destinations.look(ap.Addr())
+}
+
+func (d *destinations) look(a netip.Addr) error {
+	if !d.permitted(a) {
+		return fmt.Errorf("%w: %v", errDestination, a)
 	}
 	return nil
 }

@@ -4,48 +4,29 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// flows carries what stands: tunnels between two TCP sockets, about which nothing is
-// decided any more but whether they go on. One goroutine waits for all of them, so a
-// tunnel on which nothing moves costs neither a stack nor a buffer nor a timer, and a
-// few bytes that move cost no change of goroutine. Whatever would have it wait, a
-// reader that is slow or bytes without an end, gets a goroutine for as long as that
-// lasts.
+// flows carries what stands: tunnels about which nothing is decided any more but
+// whether they go on. A loop waits for all of them, so a tunnel on which nothing moves
+// costs neither a stack nor a buffer nor a timer, and a few bytes that move cost no
+// change of goroutine. Whatever would have it wait, a reader that is slow or bytes
+// without an end, gets a goroutine for as long as that lasts.
 //
-// It waits on an epoll of its own, which in turn Go's poller waits on. Descriptors
-// are only touched through their connections, which know when they are closed.
+// A tunnel is a pair of sockets of its own, or two of Go's connections. The latter's
+// descriptors are only touched through them, which know when they are closed.
 type flows struct {
-	server *Server
-	file   *os.File // of the epoll
-	epoll  int
-	raw    syscall.RawConn
+	*loop
 
 	// What one system call is told and says: one goroutine runs them all.
-	buf         []byte
 	part        []byte
 	n           int
 	err         error
 	read, write func(fd uintptr)
-
-	mu    sync.Mutex
-	slots []slot
-	free  []int32
-}
-
-// slot is a place that an event names. Its turn tells the half that has it from the
-// one that had it when the event came.
-type slot struct {
-	half *half
-	turn int32
 }
 
 // flow is a tunnel that stands. The flows' lock guards it.
@@ -64,93 +45,27 @@ type half struct {
 	over     bool
 }
 
-const noSlot = -1
-
-// A half that gives as much as this at once is given a goroutine: it is likely to
-// have more.
-const muchAtOnce = 64 << 10
-
 // lull is how long a goroutine waits for more before it gives its half back.
 const lull = time.Second
 
 func newFlows(s *Server) (*flows, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	l, err := newLoop(s)
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+		return nil, err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or the file would not go by Go's poller
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
-	}
-	f := &flows{server: s, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), buf: make([]byte, muchAtOnce)}
-	if f.raw, err = f.file.SyscallConn(); err != nil {
-		return nil, errors.Join(err, f.file.Close())
-	}
-	f.read = func(fd uintptr) { f.n, f.err = transfer(unix.SYS_READ, fd, f.buf) }
-	f.write = func(fd uintptr) { f.n, f.err = transfer(unix.SYS_WRITE, fd, f.part) }
+	f := &flows{loop: l}
+	f.read = func(fd uintptr) { f.n, f.err = readNow(int(fd), f.buf) }
+	f.write = func(fd uintptr) { f.n, f.err = writeNow(int(fd), f.part) }
 	return f, nil
-}
-
-// transfer reads or writes without a word to the scheduler: on these descriptors a call
-// never waits, and what it would save for others it costs several times over here.
-func transfer(call, fd uintptr, p []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
-	}
-}
-
-func ignoringEINTR(call func() (int, error)) (n int, err error) {
-	for {
-		if n, err = call(); err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
-// close ends the waiting. All flows have ended by then.
-func (f *flows) close() error { return f.file.Close() }
-
-// run deals with what comes until close.
-func (f *flows) run() {
-	var events [128]unix.EpollEvent
-	var n int
-	var err error
-	call := func() (int, error) { return unix.EpollWait(f.epoll, events[:], 0) }
-	wait := func(uintptr) bool {
-		n, err = ignoringEINTR(call)
-		return n > 0 || err != nil
-	}
-	for {
-		if f.raw.Read(wait) != nil || err != nil {
-			return // it was closed
-		}
-		for i := range events[:n] {
-			f.serve(&events[i])
-		}
-	}
 }
 
 // begin takes a tunnel over; false if it cannot be carried here. Whatever becomes of
 // it, it is ended by the flows.
 func (f *flows) begin(tn *tunnel) bool {
-	client, origin := plainTCP(tn.client), plainTCP(tn.origin)
-	if client == nil || origin == nil {
+	fl := newFlow(tn)
+	if fl == nil {
 		return false
 	}
-	c, errC := client.SyscallConn()
-	o, errO := origin.SyscallConn()
-	if errC != nil || errO != nil {
-		return false
-	}
-	fl := &flow{left: 2}
-	fl.halves[0] = half{tunnel: tn, src: c, dst: o, up: true, slot: noSlot}
-	fl.halves[1] = half{tunnel: tn, src: o, dst: c, slot: noSlot}
 	tn.mu.Lock()
 	tn.flow = fl // a tunnel that is closed already fails at once below
 	tn.mu.Unlock()
@@ -160,6 +75,46 @@ func (f *flows) begin(tn *tunnel) bool {
 	return true
 }
 
+// newFlow is a tunnel as the flows carry it, nil if they cannot.
+func newFlow(tn *tunnel) *flow {
+	client, origin := plainTCP(tn.client), plainTCP(tn.origin)
+	if client == nil || origin == nil {
+		return nil
+	}
+	c, errC := client.SyscallConn()
+	o, errO := origin.SyscallConn()
+	if errC != nil || errO != nil {
+		return nil
+	}
+	fl := &flow{left: 2}
+	fl.halves[0] = half{tunnel: tn, src: c, dst: o, up: true, slot: noSlot}
+	fl.halves[1] = half{tunnel: tn, src: o, dst: c, slot: noSlot}
+	return fl
+}
+
+// adopt takes over what was a pair. Of its halves one needs a goroutine, and has bytes
+// that are to be sent first.
+func (f *flows) adopt(fl *flow, over [2]bool, down bool, rest []byte) {
+	busy := &fl.halves[0]
+	if down {
+		busy = &fl.halves[1]
+	}
+	f.mu.Lock()
+	for i := range fl.halves {
+		if over[i] {
+			fl.halves[i].over = true
+			fl.left--
+		}
+	}
+	f.mu.Unlock()
+	for i := range fl.halves {
+		if h := &fl.halves[i]; h != busy {
+			f.attach(h)
+		}
+	}
+	go f.carry(busy, rest)
+}
+
 // attach has a half waited for.
 func (f *flows) attach(h *half) {
 	f.mu.Lock()
@@ -167,14 +122,10 @@ func (f *flows) attach(h *half) {
 		f.mu.Unlock()
 		return
 	}
-	if n := len(f.free); n > 0 {
-		h.slot, f.free = f.free[n-1], f.free[:n-1]
-	} else {
-		h.slot = int32(len(f.slots))
-		f.slots = append(f.slots, slot{})
-	}
-	f.slots[h.slot].half, h.taken = h, false
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: h.slot, Pad: f.slots[h.slot].turn}
+	var turn int32
+	h.slot, turn = f.take(h)
+	h.taken = false
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | edge, Fd: h.slot, Pad: turn}
 	f.mu.Unlock()
 	var err error
 	if closed := h.src.Control(func(fd uintptr) { err = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, int(fd), &event) }); closed != nil || err != nil {
@@ -182,34 +133,25 @@ func (f *flows) attach(h *half) {
 	}
 }
 
-// leaveSlot has it waited for no more: events that came are forgotten. The lock is
-// held.
+// leaveSlot has it waited for no more. The lock is held.
 func (f *flows) leaveSlot(h *half) {
 	if h.slot != noSlot {
-		s := &f.slots[h.slot]
-		s.half, s.turn = nil, s.turn+1
-		f.free = append(f.free, h.slot)
+		f.leave(h.slot)
 		h.slot = noSlot
 	}
 }
 
-// serve deals with one event.
-func (f *flows) serve(e *unix.EpollEvent) {
+// ready deals with an event of a half.
+func (h *half) ready(_ *loop, events uint32) {
+	f := h.tunnel.server.flows
 	f.mu.Lock()
-	s := f.slots[e.Fd]
-	h := s.half
-	if h == nil || s.turn != e.Pad {
+	if h.slot == noSlot {
 		f.mu.Unlock()
 		return
 	}
 	h.taken = true
 	f.mu.Unlock()
-	defer func() {
-		if v := recover(); v != nil {
-			f.panicked(h)
-		}
-	}()
-	switch next, rest := f.turn(h, e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0); next {
+	switch next, rest := f.turn(h, events&hungUpOn != 0); next {
 	case ended:
 		f.end(h, true)
 	case broken:
@@ -226,11 +168,7 @@ func (f *flows) serve(e *unix.EpollEvent) {
 	}
 }
 
-func (f *flows) panicked(h *half) {
-	f.server.metrics.panics.Inc()
-	f.server.log.Error("panic in a tunnel, tunnel closed", "stack", string(debug.Stack()))
-	f.end(h, false)
-}
+func (h *half) fail() { h.tunnel.server.flows.end(h, false) }
 
 // What comes of an event.
 type outcomeOfTurn uint8

@@ -117,10 +117,11 @@ func TestSlowTunnel(t *testing.T) {
 	parked := func() bool {
 		tn := b.server.tunnels.list()[0]
 		tn.mu.Lock()
-		fl := tn.flow
+		fl, p := tn.flow, tn.pair
+		pair := p != nil && p.stands()
 		tn.mu.Unlock()
 		if fl == nil {
-			return false // it does not stand yet
+			return pair // or it does not stand yet
 		}
 		b.server.flows.mu.Lock()
 		defer b.server.flows.mu.Unlock()

@@ -92,6 +92,10 @@ func (j *journal) Record(e *policy.Event) error {
 	return nil
 }
 
+// Waits is as the appliance's journal has it: only what a person must hear of is on disk
+// before it is answered.
+func (j *journal) Waits(e *policy.Event) bool { return e.Durable() }
+
 func (j *journal) all() []policy.Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -277,12 +281,21 @@ func secure(t testing.TB, h http.HandlerFunc) (*httptest.Server, *tls.Config) {
 // recording notes the names asked for and gives every one the same address.
 type recording struct {
 	Resolver
-	asked *[]string
+	mu    sync.Mutex
+	asked []string
 }
 
-func (r recording) LookupHost(ctx context.Context, name string) ([]netip.Addr, error) {
-	*r.asked = append(*r.asked, name)
+func (r *recording) LookupHost(ctx context.Context, name string) ([]netip.Addr, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, name)
 	return r.Resolver.LookupHost(ctx, name)
+}
+
+func (r *recording) all() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.asked, " ")
 }
 
 // withFirstWrite puts bytes before the first write, in the same packet, and

@@ -74,6 +74,10 @@ func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
 func (h *http1) admit(conn net.Conn) *conn1 {
 	c := &conn1{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: plainTCP(conn), base: context.Background()}
 	c.in.conn = conn
+	if p := peerUnder(conn); p != nil && len(p.ahead) > 0 {
+		c.in.buf, c.in.w = p.ahead, len(p.ahead)
+		p.ahead = nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closing {

@@ -420,7 +420,7 @@ func TestInsideTransparent(t *testing.T) {
 	g := newGlass(t, hello, func(c *Config) {
 		port := c.ConnectPorts[0]
 		c.Transparent.TLS = []string{"127.0.0.1:0"}
-		c.original = func(net.Conn) (netip.AddrPort, bool) {
+		c.original = func(netip.AddrPort) (netip.AddrPort, bool) {
 			return netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), port), true
 		}
 	})

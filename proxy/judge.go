@@ -82,7 +82,12 @@ func (s *Server) judge(ctx context.Context, t target) outcome {
 // origin's reply is, but no byte of an answer leaves before seal.
 func (s *Server) weigh(ctx context.Context, t *target) outcome {
 	t.Time = now()
-	o := outcome{ruling: s.decide(t)}
+	return s.weighAs(ctx, t, s.decide(t))
+}
+
+// weighAs is weigh for a target that was decided.
+func (s *Server) weighAs(ctx context.Context, t *target, r policy.Ruling) outcome {
+	o := outcome{ruling: r}
 	status := 0
 	if o.ruling.Verdict == policy.Allow {
 		status = s.settle(ctx, t, &o)

@@ -106,8 +106,26 @@ type listener struct {
 	net.Listener
 	gate     *gate
 	kind     kind
-	tls      *tls.Config                           // of a secure one
-	original func(net.Conn) (netip.AddrPort, bool) // where a transparent connection was meant to go
+	tls      *tls.Config                                 // of a secure one
+	original func(netip.AddrPort) (netip.AddrPort, bool) // tests: where a transparent connection was meant to go, by its own address
+	server   *Server
+
+	mu       sync.Mutex
+	closed   bool
+	entrance *entrance // what accepts in its place, if anything
+}
+
+// Close lets no more in.
+func (l *listener) Close() error {
+	l.mu.Lock()
+	e := l.entrance
+	l.entrance, l.closed = nil, true
+	l.mu.Unlock()
+	if e != nil {
+		e.close()
+		return nil
+	}
+	return l.Listener.Close()
 }
 
 // Accept passes over connections beyond the bound: they are closed at once.
@@ -140,8 +158,25 @@ type peer struct {
 	addr   netip.Addr
 	dst    netip.AddrPort // transparent doors: where it was meant to go
 	gate   *gate
-	secure bool // TLS ends around it, so nobody else reads what is sent
+	secure bool     // TLS ends around it, so nobody else reads what is sent
+	ahead  []byte   // what was read from it before it became a peer
+	known  *verdict // what became of that, if it was judged
 	once   sync.Once
+}
+
+// verdict is what became of a connection before it was left to another way of carrying
+// it: it is not judged, or dialled, once more.
+type verdict struct {
+	outcome outcome
+	failed  error // of dialling
+}
+
+// takeKnown is what is known of the connection's first request, once.
+func (p *peer) takeKnown() (known *verdict) {
+	if p != nil {
+		known, p.known = p.known, nil
+	}
+	return known
 }
 
 // Close closes the connection and gives its place free, once.

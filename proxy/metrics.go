@@ -29,8 +29,8 @@ type metrics struct {
 	panics              prometheus.Counter
 	recordErrors        prometheus.Counter
 
-	byDoor   [policy.DoorInspect + 1]doorMetrics
-	up, down prometheus.Counter
+	byDoor              [policy.DoorInspect + 1]doorMetrics
+	up, down, wellHello prometheus.Counter // children looked up once
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -119,6 +119,7 @@ func (m *metrics) lookUp() {
 			m.byDoor[d].verdicts[v] = m.requests.WithLabelValues(name, policy.Verdict(v).String())
 		}
 	}
+	m.wellHello = m.hellos.WithLabelValues("ok")
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 }
 

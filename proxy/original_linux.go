@@ -21,14 +21,18 @@ func redirected(conn net.Conn) (netip.AddrPort, bool) {
 	}
 	six := clientAddr(tcp.LocalAddr()).Is6()
 	var dst netip.AddrPort
-	err = raw.Control(func(fd uintptr) {
-		if six {
-			dst = redirected6(int(fd))
-		} else {
-			dst = redirected4(int(fd))
-		}
-	})
+	err = raw.Control(func(fd uintptr) { dst, _ = redirectedSocket(int(fd), six) })
 	return dst, err == nil && dst.IsValid()
+}
+
+func redirectedSocket(fd int, six bool) (netip.AddrPort, bool) {
+	var dst netip.AddrPort
+	if six {
+		dst = redirected6(fd)
+	} else {
+		dst = redirected4(fd)
+	}
+	return dst, dst.IsValid()
 }
 
 // redirected4 asks for a sockaddr_in, which is as long as the multicast request

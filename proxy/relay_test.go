@@ -161,8 +161,8 @@ func TestHeavy(t *testing.T) {
 // TestSafeTunnel: 4.1. On CONNECT the safe host is dialled and the TLS name is
 // left alone.
 func TestSafeTunnel(t *testing.T) {
-	var asked []string
-	b, port, _ := tunnelBox(t, func(c *Config) { c.Resolver = recording{c.Resolver, &asked} })
+	asked := &recording{}
+	b, port, _ := tunnelBox(t, func(c *Config) { asked.Resolver, c.Resolver = c.Resolver, asked })
 	safe, err := policy.ParseHost("safe.test")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestSafeTunnel(t *testing.T) {
 	if _, resp := b.connect("search.test:" + port); resp.StatusCode != http.StatusOK {
 		t.Fatalf("CONNECT: %d", resp.StatusCode)
 	}
-	if strings.Join(asked, " ") != "safe.test" {
-		t.Errorf("resolved %v, want safe.test", asked)
+	if asked.all() != "safe.test" {
+		t.Errorf("resolved %q, want safe.test", asked.all())
 	}
 }

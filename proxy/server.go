@@ -52,6 +52,7 @@ type Server struct {
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
 	flows                   *flows     // those of them that stand
+	arrivals                *loop      // who has just come, and may become one
 	crew                    *crew      // at work for connections
 	rechecking              sync.Mutex // one recheck of the open tunnels at a time
 	serving                 serving
@@ -118,8 +119,11 @@ func New(cfg Config) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
 	s.crew = newCrew()
-	if s.flows, err = newFlows(s); err != nil {
+	if s.arrivals, err = newLoop(s); err != nil {
 		return nil, err
+	}
+	if s.flows, err = newFlows(s); err != nil {
+		return nil, errors.Join(err, s.arrivals.close())
 	}
 	s.transport = s.newTransport()
 	s.origins = newOrigins(s)
@@ -137,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 		{cfg.Transparent.TLS, transparentTLS, nil},
 	} {
 		for _, addr := range d.addrs {
-			err = errors.Join(err, s.bind(addr, &listener{gate: s.gate, kind: d.kind, tls: cfg.TLS, original: cfg.original}, d.handler))
+			err = errors.Join(err, s.bind(addr, &listener{server: s, gate: s.gate, kind: d.kind, tls: cfg.TLS, original: cfg.original}, d.handler))
 		}
 	}
 	if s.inspector != nil {
@@ -202,9 +206,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.keep(ctx) })
 	running.Go(s.flows.run)
+	running.Go(s.arrivals.run)
 	<-ctx.Done()
 	s.drain()
-	s.flows.close() // of a descriptor of our own: there is nothing to lose
+	if err := errors.Join(s.arrivals.close(), s.flows.close()); err != nil {
+		s.log.Error("loops not ended", "err", err)
+	}
 	running.Wait()
 	s.conns.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -268,7 +275,7 @@ func (s *Server) drain() {
 // Close gives the listeners of a Server back that will not be run.
 func (s *Server) Close() error {
 	s.end()
-	err := s.flows.close()
+	err := errors.Join(s.arrivals.close(), s.flows.close())
 	for _, d := range s.doors {
 		err = errors.Join(err, d.listener.Close())
 	}

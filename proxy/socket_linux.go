@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,14 +34,18 @@ func socketOf(c net.Conn) syscall.RawConn {
 	}
 }
 
-// keepAlive has the kernel find clients that are no longer there (half-open
+// keepAliveConfig has the kernel find clients that are no longer there (half-open
 // sockets): a minute of silence, then four questions 20 seconds apart.
+var keepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 4}
+
+// keepAlive sets it on a listener, from which what is accepted inherits it.
 func keepAlive(_, _ string, c syscall.RawConn) error {
+	k := keepAliveConfig
 	var err error
 	set := func(fd uintptr) {
 		for _, o := range [][3]int{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 20}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(k.Idle.Seconds())},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(k.Interval.Seconds())}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count},
 		} {
 			err = errors.Join(err, unix.SetsockoptInt(int(fd), o[0], o[1], o[2]))
 		}

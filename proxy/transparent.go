@@ -47,11 +47,26 @@ var (
 // knows; with TPROXY it is the socket's own address. A client that dials the
 // listener itself meant nowhere: it gets the usual port and no address.
 func (l *listener) destination(conn net.Conn) netip.AddrPort {
-	dst, ok := l.original(conn)
-	if !ok {
-		dst = addrPort(conn.LocalAddr())
+	return l.destinationOf(
+		func() (netip.AddrPort, bool) { return redirected(conn) },
+		func() netip.AddrPort { return addrPort(conn.LocalAddr()) },
+	)
+}
+
+func (l *listener) destinationOf(original func() (netip.AddrPort, bool), own func() netip.AddrPort) netip.AddrPort {
+	if l.original != nil {
+		original = func() (netip.AddrPort, bool) { return l.original(own()) }
 	}
-	if dst == addrPort(conn.LocalAddr()) && dst.Port() == addrPort(l.Addr()).Port() {
+	port := addrPort(l.Addr()).Port()
+	dst, ok := original()
+	if ok && dst.Port() != port {
+		return dst
+	}
+	self := own()
+	if !ok {
+		dst = self
+	}
+	if dst == self && dst.Port() == port {
 		return netip.AddrPortFrom(netip.Addr{}, l.kind.usual)
 	}
 	return dst
@@ -110,6 +125,9 @@ func (s *Server) serveTLS(l net.Listener) error { return s.acceptFrom(l, s.start
 // acceptFrom takes connections until the listener is closed. When there are no
 // descriptors it waits a little, for they come back (F14).
 func (s *Server) acceptFrom(l net.Listener, begin func(net.Conn)) error {
+	if s.enter(l, begin) {
+		return http.ErrServerClosed
+	}
 	wait := time.Duration(0)
 	for {
 		conn, err := l.Accept()
@@ -136,15 +154,21 @@ func (s *Server) startTransparent(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	tn := &tunnel{server: s, client: conn, prelude: &prelude{}}
-	tn.target = target{Request: policy.Request{Door: policy.DoorTLS, Client: p.addr}, ports: s.tunnelPort}
-	tn.target.port, tn.target.dst = p.dst.Port(), p.dst.Addr()
-	tn.target.Host = hostOfAddr(p.dst.Addr()) // until a name is known
+	tn := &tunnel{server: s, client: conn, prelude: &prelude{target: s.transparentTarget(p.addr, p.dst), early: p.ahead, known: p.known}}
+	p.ahead, p.known = nil, nil
 	if run := s.tunnels.enter(tn, tn.runTransparent); run != nil {
 		s.crew.run(run)
 	} else {
 		tn.close()
 	}
+}
+
+// transparentTarget is what a connection asks for until a name is known.
+func (s *Server) transparentTarget(client netip.Addr, dst netip.AddrPort) target {
+	t := target{Request: policy.Request{Door: policy.DoorTLS, Client: client}, ports: s.tunnelPort}
+	t.port, t.dst = dst.Port(), dst.Addr()
+	t.Host = hostOfAddr(dst.Addr())
+	return t
 }
 
 // runTransparent peeks, decides by the server name, dials that name and relays.
@@ -169,13 +193,13 @@ func (tn *tunnel) runTransparent() {
 // Y20).
 func (tn *tunnel) admitTransparent(hello *sniff.Hello) bool {
 	s := tn.server
-	s.metrics.hellos.WithLabelValues("ok").Inc()
+	s.metrics.wellHello.Inc()
 	targets := tn.named(hello)
 	for i, t := range targets {
 		if i > 0 && s.decide(&t).Verdict == policy.Allow {
 			continue // the one event is for the name dialled, or for the one refused
 		}
-		o := s.judgeTunnel(t)
+		o := tn.judge(t)
 		if i == 0 || !o.allowed() {
 			tn.target, tn.outcome = t, o
 		}
@@ -185,6 +209,14 @@ func (tn *tunnel) admitTransparent(hello *sniff.Hello) bool {
 	}
 	tn.judged.Store(&targets)
 	return true
+}
+
+// judge judges what is asked for, unless it is known what became of that.
+func (tn *tunnel) judge(t target) outcome {
+	if tn.known != nil {
+		return tn.known.outcome
+	}
+	return tn.server.judgeTunnel(t)
 }
 
 // named is what the connection asks for: one target for a server name, one for
@@ -222,7 +254,7 @@ func (tn *tunnel) named(hello *sniff.Hello) []target {
 
 // reach dials what was allowed.
 func (tn *tunnel) reach() bool {
-	origin, err := tn.server.dial(tn.server.life, tn.outcome.route)
+	origin, err := tn.server.dialKnown(tn.server.life, tn.outcome.route, tn.known)
 	if err != nil {
 		tn.server.metrics.dialFailed(err)
 		return false

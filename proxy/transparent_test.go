@@ -18,7 +18,7 @@ import (
 func meantFor(dst string) func(*Config) {
 	return func(c *Config) {
 		c.Listen, c.Transparent = nil, Transparent{HTTP: []string{"127.0.0.1:0"}, TLS: []string{"127.0.0.1:0"}}
-		c.original = func(net.Conn) (netip.AddrPort, bool) {
+		c.original = func(netip.AddrPort) (netip.AddrPort, bool) {
 			ap, err := netip.ParseAddrPort(dst)
 			return ap, err == nil
 		}

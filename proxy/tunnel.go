@@ -27,9 +27,10 @@ type tunnel struct {
 	handed bool // to the flows, which end it
 	heavy  bool // it has carried a great deal, which has been told
 
-	mu     sync.Mutex // guards closed and flow, and origin against a close from outside
+	mu     sync.Mutex // guards closed, flow and pair, and origin against a close from outside
 	closed bool
 	flow   *flow // once it stands, nil before and where the flows cannot carry it
+	pair   *pair // in place of both connections where it is an ordinary one
 }
 
 // prelude is what a tunnel needs until it stands.
@@ -38,30 +39,39 @@ type prelude struct {
 	sight   sight
 	served  chan struct{} // closed when the server of the inside is done with it
 	outcome outcome
-	early   []byte // what the client sent ahead, for the origin
-	ahead   []byte // what the origin sent ahead, for the client
+	known   *verdict // what became of it before, where it was judged and not carried
+	early   []byte   // what the client sent ahead, for the origin
+	ahead   []byte   // what the origin sent ahead, for the client
 }
 
 // close ends both sides (G6).
 func (tn *tunnel) close() {
-	if fl := tn.hangUp(); fl != nil {
+	switch fl, p := tn.hangUp(); {
+	case fl != nil:
 		tn.server.flows.closed(fl)
+	case p != nil:
+		p.ended()
 	}
 }
 
-// hangUp closes both connections, once, and says which flow they were, if any.
-func (tn *tunnel) hangUp() *flow {
+// hangUp closes both connections, once, and says what they were, if anything.
+func (tn *tunnel) hangUp() (*flow, *pair) {
 	tn.mu.Lock()
 	defer tn.mu.Unlock()
 	if tn.closed {
-		return nil
+		return nil, nil
 	}
 	tn.closed = true
-	tn.client.Close()
+	if tn.pair != nil {
+		tn.pair.closeAll()
+	}
+	if tn.client != nil {
+		tn.client.Close()
+	}
 	if tn.origin != nil {
 		tn.origin.Close()
 	}
-	return tn.flow
+	return tn.flow, tn.pair
 }
 
 func (tn *tunnel) isClosed() bool {
@@ -176,7 +186,7 @@ func helloFinding(err error) string {
 // event of its own, and the origin dialled is the one that the name leads to.
 func (tn *tunnel) admit(hello *sniff.Hello) bool {
 	s := tn.server
-	s.metrics.hellos.WithLabelValues("ok").Inc()
+	s.metrics.wellHello.Inc()
 	if tn.sight != paged {
 		tn.judged.Store(&[]target{tn.target})
 	}
@@ -184,10 +194,7 @@ func (tn *tunnel) admit(hello *sniff.Hello) bool {
 		return true // the verdict on the CONNECT host stands; it is where we dialled
 	}
 	t := tn.target
-	t.Door = policy.DoorTLS
-	host, err := policy.ParseHost(hello.SNI)
-	same := err == nil && host == t.Host
-	t.Host = host
+	same, err := t.introduce(hello.SNI)
 	front := err == nil && s.hides(hello, &t)
 	if same && !front {
 		return true
@@ -214,6 +221,15 @@ func (tn *tunnel) admit(hello *sniff.Hello) bool {
 		return false
 	}
 	return tn.redirect(t, o)
+}
+
+// introduce makes the target of a CONNECT that of the name in its hello, and reports
+// whether they are the same.
+func (t *target) introduce(sni string) (same bool, err error) {
+	host, err := policy.ParseHost(sni)
+	same = err == nil && host == t.Host
+	t.Door, t.Host = policy.DoorTLS, host
+	return same, err
 }
 
 // redirect leaves the origin of the CONNECT host for the one of the server name.

@@ -20,14 +20,28 @@ type tunnels struct {
 // enter makes a tunnel one of them and returns what runs it, which the caller must
 // call; nil means that the door is closing.
 func (ts *tunnels) enter(tn *tunnel, run func()) func() {
+	if !ts.admit(tn) {
+		return nil
+	}
+	return ts.through(tn, run)
+}
+
+// admit makes a tunnel one of them until it is ended; false means that the door is
+// closing.
+func (ts *tunnels) admit(tn *tunnel) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.closed {
-		return nil
+		return false
 	}
 	ts.open[tn] = struct{}{}
 	tn.server.metrics.tunnels.Set(float64(len(ts.open)))
 	ts.running.Add(1)
+	return true
+}
+
+// through returns what runs a tunnel that was admitted.
+func (ts *tunnels) through(tn *tunnel, run func()) func() {
 	return func() {
 		defer ts.running.Done()
 		defer ts.leave(tn)
@@ -176,7 +190,7 @@ func (s *Server) endIdle(t time.Time) {
 func (tn *tunnel) stands() bool {
 	tn.mu.Lock()
 	defer tn.mu.Unlock()
-	return tn.flow != nil
+	return tn.flow != nil || tn.pair != nil && tn.pair.stands()
 }
 
 // Recheck does so at once, for what staff close in an emergency.

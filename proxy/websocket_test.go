@@ -39,9 +39,9 @@ func TestWebSocketAtEveryDoor(t *testing.T) {
 		c.Limits.Recheck = time.Millisecond
 		c.HTTPPorts = []uint16{portNum(t, plain)}
 		c.Transparent = Transparent{HTTP: []string{"127.0.0.1:0"}, TLS: []string{"127.0.0.1:0"}}
-		c.original = func(conn net.Conn) (netip.AddrPort, bool) {
+		c.original = func(own netip.AddrPort) (netip.AddrPort, bool) {
 			port := portNum(t, plain)
-			if conn.LocalAddr().String() == tls443 {
+			if own.String() == tls443 {
 				port = portNumber(g.port)
 			}
 			return netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), port), true

@@ -1,0 +1,616 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"schoolgate/policy"
+)
+
+// pair is an ordinary tunnel on two sockets that Go's poller does not know. Until it is
+// dialled it belongs to the loop of the arrivals, from then on to that of the flows, so
+// that what stands never waits for a decision.
+//
+// The tunnel's lock guards its sockets, which are closed and touched under it, so that
+// a number never means another's socket, and its stage, which says who may touch the
+// rest.
+type pair struct {
+	tn       tunnel
+	entrance *entrance
+	addr     netip.Addr // of the client
+	stage    stage
+	entered  bool // it is one of the tunnels
+	client   end
+	origin   *end   // nil until a dial is answered
+	*youth          // nil once it stands
+	carry    *end   // what needs a goroutine...
+	rest     []byte // ...which has this to send first
+}
+
+// youth is what a pair needs until it stands.
+type youth struct {
+	parts  int    // in which the hello has come so far
+	head   []byte // the CONNECT
+	ahead  []byte // what the client sent behind it, for the origin
+	asked  target // as it is judged
+	ruling policy.Ruling
+	judged bool         // and the event recorded
+	tries  []*end       // dials under way
+	left   []netip.Addr // that have not been tried
+	by     time.Time    // until then one must have answered
+	failed error        // of the first dial
+}
+
+// stage is how far a pair has come.
+type stage uint8
+
+const (
+	greets  stage = iota // the client has not said what it wants
+	weighed              // it is being decided on
+	dials
+	connected // the client has its 200 and has sent no hello yet
+	stands
+)
+
+// stands reports whether nothing is decided about it any more.
+func (p *pair) stands() bool { return p.stage == stands }
+
+// end is one of its sockets.
+type end struct {
+	pair *pair
+	fd   int // noSocket for none
+	slot int32
+	loop *loop // that waits for it
+	over bool  // it has said its last
+	news bool  // something came before the tunnel stood
+}
+
+const noSocket = -1
+
+func newPair(e *entrance, fd int, from netip.Addr) *pair {
+	p := &pair{entrance: e, addr: from, youth: &youth{}}
+	p.tn.server, p.tn.pair, p.tn.prelude = e.listener.server, p, &prelude{}
+	p.client = end{pair: p, fd: fd, slot: noSlot}
+	return p
+}
+
+// wait has an end waited for in a loop. The lock is held, here and below.
+func (e *end) wait(l *loop, events uint32) (err error) {
+	if e.fd == noSocket {
+		return net.ErrClosed
+	}
+	e.loop = l
+	e.slot, err = l.add(e.fd, e, events)
+	return err
+}
+
+// unwait has it waited for no more.
+func (e *end) unwait() {
+	if e.slot != noSlot {
+		_ = e.loop.remove(e.fd, e.slot) // it is there
+		e.slot = noSlot
+	}
+}
+
+// close closes it, and with that it is waited for no more.
+func (e *end) close() {
+	if e.fd == noSocket {
+		return
+	}
+	_ = unix.Close(e.fd) // what has not left by now is lost with the tunnel
+	if e.slot != noSlot {
+		e.loop.forget(e.slot)
+	}
+	e.fd, e.slot = noSocket, noSlot
+}
+
+// take takes the socket away.
+func (e *end) take() (fd int) {
+	e.unwait()
+	fd, e.fd = e.fd, noSocket
+	return fd
+}
+
+// closeAll closes what it has.
+func (p *pair) closeAll() {
+	if p.client.fd != noSocket {
+		p.tn.server.gate.leave(p.addr)
+	}
+	p.client.close()
+	if p.origin != nil {
+		p.origin.close()
+	}
+	if p.youth != nil {
+		p.closeTries(nil)
+	}
+}
+
+// closeTries hangs up on the dials under way but one.
+func (p *pair) closeTries(but *end) {
+	for _, t := range p.tries {
+		if t != but {
+			t.close()
+		}
+	}
+	p.tries, p.left = nil, nil
+}
+
+// ended tells everybody who knew of it, once, without the lock.
+func (p *pair) ended() {
+	p.entrance.left(p)
+	s := p.tn.server
+	s.arrivals.came(p)
+	s.flows.came(p)
+	if p.entered {
+		s.tunnels.ended(&p.tn)
+	}
+}
+
+// step is what comes next, once the lock is given back.
+type step uint8
+
+const (
+	goOn step = iota
+	stayHere
+	hangUp
+	leaveIt
+	judgeIt
+	passOn
+)
+
+// ready deals with an event of one end.
+func (e *end) ready(l *loop, events uint32) {
+	p := e.pair
+	switch p.next(e, l, events) {
+	case hangUp:
+		p.tn.close()
+	case leaveIt:
+		p.leave()
+		l.handed = true
+	case judgeIt:
+		l.came(p)
+		l.handed = p.judge() || l.handed
+	case passOn:
+		p.pass()
+		l.handed = true
+	}
+}
+
+// next does what an event calls for under the lock, and says what is left to do.
+func (p *pair) next(e *end, l *loop, events uint32) step {
+	tn := &p.tn
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	switch {
+	case tn.closed || e.fd == noSocket || tn.pair == nil:
+	case p.stage == greets:
+		next := p.greeted(l)
+		if next == judgeIt {
+			p.stage = weighed
+		}
+		return next
+	case p.stage == dials && e != &p.client:
+		return p.answered(e, l, events)
+	case p.stage == connected && e == p.origin:
+		e.news = true
+	case p.stage == connected:
+		return p.introduced(l)
+	case p.stage == stands:
+		return p.move(l, e, events)
+	}
+	return stayHere
+}
+
+func (e *end) fail() { e.pair.tn.close() }
+
+// elsewhere has a part of judging done that waits.
+func (p *pair) elsewhere(f func()) {
+	p.tn.server.crew.run(func() {
+		defer p.panicked()
+		f()
+	})
+}
+
+// late is called when a time has passed that was set for it.
+func (p *pair) late(l *loop, t time.Time) {
+	switch p.tooLate(t) {
+	case hangUp:
+		p.tn.close()
+	case leaveIt:
+		p.leave()
+		l.handed = true
+	}
+}
+
+func (p *pair) tooLate(t time.Time) step {
+	tn := &p.tn
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	switch {
+	case tn.closed || tn.pair == nil || p.stage == stands || p.stage == weighed:
+		return stayHere // what it was set for has come
+	case p.stage == dials && t.Before(p.by):
+		return p.try()
+	case p.stage == dials:
+		p.note(context.DeadlineExceeded)
+		return leaveIt
+	}
+	return p.silent()
+}
+
+// silent hangs up on a client that has gone, or said nothing in time.
+func (p *pair) silent() step {
+	if p.stage == connected || p.entrance.listener.kind.tls {
+		p.tn.server.metrics.hellos.WithLabelValues("ended").Inc()
+	}
+	return hangUp
+}
+
+// dial begins to connect to where the outcome leads.
+func (p *pair) dial() {
+	p.entrance.left(p)
+	switch p.begin() {
+	case hangUp:
+		p.tn.close()
+	case leaveIt:
+		p.leave()
+	}
+}
+
+func (p *pair) begin() step {
+	s, tn := p.tn.server, &p.tn
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if tn.closed {
+		return stayHere
+	}
+	if p.entered = s.tunnels.admit(tn); !p.entered {
+		return hangUp // the door is closing
+	}
+	p.client.unwait()
+	addrs := tn.outcome.route.addrs
+	p.left = addrs[:min(len(addrs), maxAddresses)]
+	p.by = now().Add(s.limits.Dial)
+	p.stage = dials
+	return p.try()
+}
+
+// try begins a dial, to the next address that one can be begun to.
+func (p *pair) try() step {
+	s := p.tn.server
+	for len(p.left) > 0 {
+		addr := netip.AddrPortFrom(p.left[0], p.tn.outcome.route.port)
+		p.left = p.left[1:]
+		fd, err := s.connect(addr)
+		if err != nil {
+			p.note(err)
+			continue
+		}
+		t := &end{pair: p, fd: fd, slot: noSlot}
+		if err := t.wait(s.flows.loop, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|edge); err != nil {
+			t.close()
+			p.note(err)
+			continue
+		}
+		p.tries = append(p.tries, t)
+		by := p.by
+		if stagger := now().Add(nextAddress); len(p.left) > 0 && stagger.Before(by) {
+			by = stagger
+		}
+		s.flows.await(p, by)
+		return stayHere
+	}
+	if len(p.tries) == 0 {
+		return leaveIt
+	}
+	s.flows.await(p, p.by)
+	return stayHere
+}
+
+func (p *pair) note(err error) {
+	if p.failed == nil {
+		p.failed = err
+	}
+}
+
+// connect begins a connection. The address is looked at once more, here where it is
+// dialled: whatever led here, the inside is not.
+func (s *Server) connect(a netip.AddrPort) (fd int, err error) {
+	if err := s.destinations.look(a.Addr()); err != nil {
+		return noSocket, err
+	}
+	family := unix.AF_INET
+	if a.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	r, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return noSocket, os.NewSyscallError("socket", errno)
+	}
+	fd = int(r)
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return noSocket, errors.Join(os.NewSyscallError("setsockopt", err), unix.Close(fd))
+	}
+	if errno := rawConnect(fd, a); errno != 0 && errno != unix.EINPROGRESS {
+		return noSocket, errors.Join(os.NewSyscallError("connect", errno), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// rawConnect is connect(2) without a word to the scheduler: it does not wait.
+func rawConnect(fd int, a netip.AddrPort) unix.Errno {
+	port := [2]byte{byte(a.Port() >> 8), byte(a.Port())}
+	if a.Addr().Is4() {
+		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.Addr().As4()}
+		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet4)
+		return errno
+	}
+	sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.Addr().As16()}
+	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet6)
+	return errno
+}
+
+// answered deals with what came of a dial.
+func (p *pair) answered(t *end, l *loop, events uint32) step {
+	switch {
+	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		errno, err := unix.GetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil {
+			err = unix.Errno(errno)
+		}
+		p.note(os.NewSyscallError("connect", err))
+		t.close()
+		p.tries = slices.DeleteFunc(p.tries, func(other *end) bool { return other == t })
+		return p.try() // the next address at once
+	case events&unix.EPOLLOUT == 0:
+		return stayHere
+	}
+	p.closeTries(t)
+	p.origin = t
+	t.news = events&unix.EPOLLIN != 0
+	l.came(p)
+	if p.entrance.listener.kind.tls {
+		return p.stand(l, p.ahead)
+	}
+	return p.accepted(l)
+}
+
+// accepted says 200 to a CONNECT.
+func (p *pair) accepted(l *loop) step {
+	reply := p.tn.outcome.established()
+	if n, err := writeNow(p.client.fd, reply); err != nil || n < len(reply) {
+		return hangUp
+	}
+	p.stage = connected
+	l.await(p, now().Add(p.tn.server.limits.Hello))
+	if p.client.wait(l, unix.EPOLLIN|unix.EPOLLRDHUP|edge) != nil {
+		return hangUp
+	}
+	if len(p.ahead) > 0 {
+		return p.introduce(l, p.ahead)
+	}
+	return stayHere
+}
+
+// introduced reads the hello of a client that has its 200.
+func (p *pair) introduced(l *loop) step {
+	text, next := p.hear(l)
+	if next == goOn {
+		next = p.introduce(l, text)
+	}
+	if next == leaveIt {
+		return passOn
+	}
+	return next
+}
+
+// introduce goes on with a hello that names the host of the CONNECT, which was decided
+// on. Any other is decided on elsewhere.
+func (p *pair) introduce(l *loop, text []byte) step {
+	hello, next := p.hello(text)
+	if next == leaveIt {
+		return passOn
+	} else if next != goOn {
+		return next
+	}
+	tn := &p.tn
+	t := tn.target
+	if same, _ := t.introduce(hello.SNI); !same || tn.server.hides(&hello, &t) {
+		return passOn
+	}
+	l.came(p)
+	return p.stand(l, hello.Raw)
+}
+
+// stand sends on what the client said first. From now on nothing is decided any more.
+func (p *pair) stand(l *loop, hello []byte) step {
+	tn := &p.tn
+	tn.server.metrics.wellHello.Inc()
+	tn.judged.Store(&[]target{tn.target})
+	tn.prelude, p.youth, p.stage = nil, nil, stands
+	if p.client.slot == noSlot && p.client.wait(l, unix.EPOLLIN|unix.EPOLLRDHUP|edge) != nil {
+		return hangUp
+	}
+	if next := p.send(&p.client, p.origin, tn.server.metrics.up, hello); next != stayHere || !p.origin.news {
+		return next
+	}
+	return p.move(l, p.origin, 0)
+}
+
+// send sends bytes on. What does not go at once is left to a goroutine: somebody reads
+// slowly.
+func (p *pair) send(from, to *end, direction prometheus.Counter, part []byte) step {
+	for len(part) > 0 {
+		n, err := writeNow(to.fd, part)
+		if err != nil && err != unix.EAGAIN {
+			return hangUp
+		}
+		p.tn.count(direction, int64(n))
+		part = part[n:]
+		if err != nil {
+			p.carry, p.rest = from, bytes.Clone(part)
+			return passOn
+		}
+	}
+	return stayHere
+}
+
+// move moves what is there.
+func (p *pair) move(l *loop, from *end, events uint32) step {
+	to, direction := p.origin, p.tn.server.metrics.up
+	if from == p.origin {
+		to, direction = &p.client, p.tn.server.metrics.down
+	}
+	if from.over {
+		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			return hangUp // it does not listen either
+		}
+		return stayHere
+	}
+	for {
+		n, err := readNow(from.fd, l.buf)
+		switch {
+		case err == unix.EAGAIN:
+			return stayHere
+		case err != nil:
+			return hangUp
+		case n == 0:
+			return p.last(from, to)
+		}
+		if next := p.send(from, to, direction, l.buf[:n]); next != stayHere {
+			return next
+		}
+		switch {
+		case n == len(l.buf):
+			p.carry = from
+			return passOn
+		case events&hungUpOn == 0: // a read that did not fill the buffer has taken all there was
+			return stayHere
+		}
+	}
+}
+
+// last tells one side that the other has said its last. Once both have, closing says
+// the same.
+func (p *pair) last(from, to *end) step {
+	from.over = true
+	if to.over || unix.Shutdown(to.fd, unix.SHUT_WR) != nil {
+		return hangUp
+	}
+	return stayHere
+}
+
+// leave makes a connection of Go's of what is not ordinary, which is decided, refused
+// or dialled where every kind of tunnel is. What is known of it is not asked again.
+func (p *pair) leave() {
+	y, known := p.youth, (*verdict)(nil)
+	if y.judged {
+		known = &verdict{p.tn.outcome, p.failed}
+	}
+	conn, err := p.release()
+	if err != nil {
+		return // it has gone
+	}
+	l := p.entrance.listener
+	client := &peer{Conn: conn, addr: p.addr, gate: l.gate, ahead: append(y.head, y.ahead...), known: known}
+	if l.kind.usual != 0 {
+		client.dst = l.destination(conn)
+	}
+	p.entrance.begin(client)
+}
+
+// release ends the pair and gives its client's connection.
+func (p *pair) release() (net.Conn, error) {
+	tn := &p.tn
+	tn.mu.Lock()
+	if tn.closed {
+		tn.mu.Unlock()
+		return nil, net.ErrClosed
+	}
+	tn.closed = true
+	fd := p.client.take()
+	p.closeAll()
+	tn.mu.Unlock()
+	p.ended()
+	return p.clientConn(fd)
+}
+
+// clientConn makes a connection of Go's of the client's socket, or gives its place free.
+func (p *pair) clientConn(fd int) (net.Conn, error) {
+	conn, err := netConn(fd)
+	if err == nil {
+		if err = conn.SetKeepAliveConfig(keepAliveConfig); err == nil {
+			return conn, nil
+		}
+		conn.Close() // it has gone
+	}
+	p.tn.server.gate.leave(p.addr)
+	return nil, err
+}
+
+// pass makes an ordinary tunnel one of Go's connections: one whose hello has to be
+// decided on, or one that stands and needs a goroutine.
+func (p *pair) pass() {
+	s, tn := p.tn.server, &p.tn
+	s.flows.came(p)
+	tn.mu.Lock()
+	err := p.convert()
+	if err == nil && p.stage == stands {
+		tn.flow = newFlow(tn)
+	}
+	tn.mu.Unlock()
+	switch {
+	case err != nil:
+		tn.close()
+	case tn.flow == nil:
+		tn.early = p.ahead
+		s.crew.run(s.tunnels.through(tn, tn.runTLS))
+	default:
+		s.flows.adopt(tn.flow, [2]bool{p.client.over, p.origin.over}, p.carry != &p.client, p.rest)
+	}
+}
+
+func (p *pair) convert() error {
+	tn := &p.tn
+	if tn.closed {
+		return net.ErrClosed
+	}
+	conn, err := p.clientConn(p.client.take())
+	if err != nil {
+		return err
+	}
+	tn.client = &peer{Conn: conn, addr: p.addr, gate: p.entrance.listener.gate}
+	origin, err := netConn(p.origin.take())
+	if err != nil {
+		return err
+	}
+	tn.origin, tn.pair = origin, nil
+	return origin.SetKeepAlive(false) // as where it is Go that dials
+}
+
+// netConn is a connection of Go's on a socket, which it takes.
+func netConn(fd int) (*net.TCPConn, error) {
+	file := os.NewFile(uintptr(fd), "socket")
+	defer file.Close() // the connection has a descriptor of its own
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok || tcp.RemoteAddr() == nil {
+		return nil, errors.Join(net.ErrClosed, conn.Close()) // nobody is there any more
+	}
+	return tcp, nil
+}
