@@ -158,7 +158,7 @@ func (a *Appliance) takeAuthorities() (say string) {
 	switch {
 	case err != nil:
 		a.log.Error("certificate authority not taken up, keeping what is in use", "err", err)
-		return fmt.Sprintf("\nnot taken up: the school's certificate authority: %v", err)
+		return fmt.Sprintf("\nnot taken up: %v", err)
 	case !a.leaves.Use(all):
 		return ""
 	}

@@ -60,6 +60,8 @@ func (c *caShowCmd) Run(s *session) error {
 		switch {
 		case a == signer:
 			state = "signs"
+		case time.Now().After(a.Certificate.NotAfter):
+			state = "has expired; remove it from devices"
 		case time.Now().After(a.SignsFrom):
 			state = "is replaced; remove it from devices"
 		}

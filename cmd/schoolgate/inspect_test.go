@@ -242,7 +242,7 @@ func TestAuthorityComesAndGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		wants("its key is lost", ready(), "NOT OK   inspect    https is looked into until the next start")
-		wants("its key is lost", b.Run("reload"), "not taken up: the school's certificate authority: ")
+		wants("its key is lost", b.Run("reload"), "not taken up: certificate authority: ")
 		wants("its key is lost", visit("app.example", ours), lesson)
 	}
 	b.Write("data/ca/school-ca-1.key", string(text))

@@ -84,6 +84,9 @@ func Rotate(dir string, n New, overlap time.Duration, another bool) (*Authority,
 		return nil, fmt.Errorf("%w: school-ca-%d, on %s, signs from %s", ErrWaiting, last.Number,
 			last.made().Format(time.DateOnly), last.SignsFrom.Format(time.DateOnly))
 	}
+	if _, err := Signer(all, n.Now); err != nil {
+		overlap = 0 // nothing signs meanwhile
+	}
 	return issue(dir, last.Number+1, n, n.Now.Add(overlap))
 }
 

@@ -209,6 +209,10 @@ func TestSigner(t *testing.T) {
 			t.Errorf("Signer at %v = %v, %v, want %q", c.at, got, err, c.want)
 		}
 	}
+	after := term.AddDate(20, 0, 0)
+	if third, err := Rotate(dir, New{Now: after}, Overlap, false); err != nil || !third.SignsFrom.Equal(after) {
+		t.Errorf("Rotate when all have expired = %+v, %v, want one that signs at once", third, err)
+	}
 	if end := Ends(all); !end.Equal(second.Certificate.NotAfter) {
 		t.Errorf("Ends = %v", end)
 	}
