@@ -70,9 +70,9 @@ type end struct {
 	pair *pair
 	fd   int // noSocket for none
 	slot int32
-	loop *loop // that waits for it
-	over bool  // it has said its last
-	news bool  // something came before the tunnel stood
+	loop *loop  // that waits for it
+	over bool   // it has said its last
+	news uint32 // the events that came before the tunnel stood
 }
 
 const noSocket = -1
@@ -160,12 +160,12 @@ func (p *pair) ended() {
 type step uint8
 
 const (
-	goOn step = iota
-	stayHere
+	goOn     step = iota // with what was read
+	stayHere             // and wait for more
 	hangUp
-	leaveIt
+	leaveIt // to Go's connections, as a client that has only just come
 	judgeIt
-	passOn
+	passOn // to Go's connections, as a tunnel
 )
 
 // ready deals with an event of one end.
@@ -195,16 +195,19 @@ func (p *pair) next(e *end, l *loop, events uint32) step {
 	case tn.closed || e.fd == noSocket || tn.pair == nil:
 	case p.stage == greets:
 		next := p.greeted(l)
-		if next == judgeIt {
+		switch {
+		case next == judgeIt:
 			p.stage = weighed
+		case next == stayHere && events&hungUpOn != 0:
+			return leaveIt // no more will come, of which nobody is told again
 		}
 		return next
 	case p.stage == dials && e != &p.client:
 		return p.answered(e, l, events)
 	case p.stage == connected && e == p.origin:
-		e.news = true
+		e.news |= events
 	case p.stage == connected:
-		return p.introduced(l)
+		return p.introduced(l, events)
 	case p.stage == stands:
 		return p.move(l, e, events)
 	}
@@ -379,7 +382,7 @@ func (p *pair) answered(t *end, l *loop, events uint32) step {
 	}
 	p.closeTries(t)
 	p.origin = t
-	t.news = events&unix.EPOLLIN != 0
+	t.news = events &^ unix.EPOLLOUT
 	l.came(p)
 	if p.entrance.listener.kind.tls {
 		return p.stand(l, p.ahead)
@@ -405,12 +408,15 @@ func (p *pair) accepted(l *loop) step {
 }
 
 // introduced reads the hello of a client that has its 200.
-func (p *pair) introduced(l *loop) step {
+func (p *pair) introduced(l *loop, events uint32) step {
 	text, next := p.hear(l)
 	if next == goOn {
+		if events&hungUpOn != 0 || len(text) >= len(l.buf) { // there is more, of which nobody is told again
+			p.client.news = events
+		}
 		next = p.introduce(l, text)
 	}
-	if next == leaveIt {
+	if next == leaveIt || next == stayHere && events&hungUpOn != 0 {
 		return passOn
 	}
 	return next
@@ -443,10 +449,13 @@ func (p *pair) stand(l *loop, hello []byte) step {
 	if p.client.slot == noSlot && p.client.wait(l, unix.EPOLLIN|unix.EPOLLRDHUP|edge) != nil {
 		return hangUp
 	}
-	if next := p.send(&p.client, p.origin, tn.server.metrics.up, hello); next != stayHere || !p.origin.news {
-		return next
+	next := p.send(&p.client, p.origin, tn.server.metrics.up, hello)
+	for _, e := range []*end{p.origin, &p.client} {
+		if next == stayHere && e.news != 0 {
+			next = p.move(l, e, e.news)
+		}
 	}
-	return p.move(l, p.origin, 0)
+	return next
 }
 
 // send sends bytes on. What does not go at once is left to a goroutine: somebody reads
@@ -565,13 +574,7 @@ func (p *pair) clientConn(fd int) (net.Conn, error) {
 func (p *pair) pass() {
 	s, tn := p.tn.server, &p.tn
 	s.flows.came(p)
-	tn.mu.Lock()
-	err := p.convert()
-	if err == nil && p.stage == stands {
-		tn.flow = newFlow(tn)
-	}
-	tn.mu.Unlock()
-	switch {
+	switch err := p.convert(); {
 	case err != nil:
 		tn.close()
 	case tn.flow == nil:
@@ -582,8 +585,11 @@ func (p *pair) pass() {
 	}
 }
 
+// convert puts connections of Go's in the place of the sockets.
 func (p *pair) convert() error {
 	tn := &p.tn
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
 	if tn.closed {
 		return net.ErrClosed
 	}
@@ -596,8 +602,17 @@ func (p *pair) convert() error {
 	if err != nil {
 		return err
 	}
-	tn.origin, tn.pair = origin, nil
-	return origin.SetKeepAlive(false) // as where it is Go that dials
+	tn.origin = origin
+	if err := origin.SetKeepAlive(false); err != nil { // as where it is Go that dials
+		return err
+	}
+	if p.stage == stands {
+		if tn.flow = newFlow(tn); tn.flow == nil {
+			return net.ErrClosed
+		}
+	}
+	tn.pair = nil // last: until then it ends as a pair
+	return nil
 }
 
 // netConn is a connection of Go's on a socket, which it takes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +129,87 @@ func TestOrdinaryTunnels(t *testing.T) {
 				t.Errorf("after the client's end: %d, %v", n, err)
 			}
 		})
+	}
+}
+
+// TestOriginFirst: what an origin says before there is a hello, its end too, reaches the
+// client.
+func TestOriginFirst(t *testing.T) {
+	port, conns := standing(t)
+	b := newBox(t, func(c *Config) { c.ConnectPorts = []uint16{portNumber(port)} })
+	for range 20 { // it may come before and after the client is told of its tunnel
+		conn, _ := b.connect("open.test:" + port)
+		origin := <-conns
+		io.WriteString(origin, "first")
+		if err := origin.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(clientHelloFor(t, "open.test")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "first" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		conn.Close()
+		origin.Close()
+	}
+}
+
+// TestClientLast: a client that says its last with its hello, or much behind it, is heard
+// to the end and still answered.
+func TestClientLast(t *testing.T) {
+	port, conns := standing(t)
+	b := newBox(t, func(c *Config) { c.ConnectPorts = []uint16{portNumber(port)} })
+	hello := clientHelloFor(t, "open.test")
+	for i := range 20 {
+		conn, _ := b.connect("open.test:" + port)
+		origin := <-conns
+		all := append(bytes.Clone(hello), noise(5, i*30_000)...)
+		if _, err := conn.Write(all); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if err := origin.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(origin); err != nil || !bytes.Equal(got, all) {
+			t.Fatalf("%d bytes, %v, want %d", len(got), err, len(all))
+		}
+		io.WriteString(origin, "goodbye")
+		origin.Close()
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "goodbye" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+}
+
+// TestHalfHello: of a client that goes in the midst of its hello nobody waits for more.
+func TestHalfHello(t *testing.T) {
+	for _, ask := range []string{"", "CONNECT open.test:443 HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		port, _ := standing(t)
+		b := newBox(t, func(c *Config) {
+			if ask == "" {
+				meantFor("198.51.100.7:" + port)(c)
+			}
+			c.ConnectPorts = []uint16{portNumber(port)}
+			c.Limits.Hello = time.Minute
+		})
+		b.addr = b.server.Addrs()[len(b.server.Addrs())-1].String()
+		for range 10 {
+			conn := b.dial()
+			ask := strings.Replace(ask, "443", port, 1)
+			if _, err := conn.Write(append([]byte(ask), clientHelloFor(t, "open.test")[:100]...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(conn); err != nil {
+				t.Fatalf("%q: %v", ask, err)
+			}
+		}
 	}
 }
 
