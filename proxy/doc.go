@@ -4,7 +4,8 @@
 //
 // The way of a request, in this order:
 //
-//  1. it is read by Go's own parser, within bounds of time and size
+//  1. it is read by Go's own parser, within bounds of time and size; the head of a
+//     CONNECT that says a plain host and port and nothing else needs none
 //  2. port, method and protocol are looked at: what is not carried is refused
 //  3. the [Decider] answers for the host or URL, once for each request
 //  4. the name is resolved by our own [Resolver] and each address looked at: an

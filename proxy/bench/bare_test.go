@@ -102,8 +102,7 @@ func (b *bare) connect(carry func(net.Conn, string)) http.Handler {
 			return
 		}
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		_, port, _ := net.SplitHostPort(r.Host)
-		go carry(conn, port)
+		go carry(conn, r.Host)
 	})
 }
 
@@ -154,25 +153,26 @@ func (b *bare) transparent(addr string, carry func(net.Conn, string)) {
 		if err != nil {
 			return
 		}
-		go carry(c, "443")
+		go carry(c, siteHost+":443")
 	}
 }
 
-func (b *bare) tunnel(client net.Conn, port string) { b.relay(client, port, nil) }
+func (b *bare) tunnel(client net.Conn, authority string) { b.relay(client, authority, nil) }
 
 // splice reads the hello first, as whoever goes by its name must.
-func (b *bare) splice(client net.Conn, port string) {
+func (b *bare) splice(client net.Conn, _ string) {
 	hello, err := sniff.Read(client, sniff.Limits{})
 	if err != nil {
 		client.Close()
 		return
 	}
-	b.relay(client, port, hello.Raw)
+	b.relay(client, hello.SNI+":443", hello.Raw)
 }
 
-func (b *bare) relay(client net.Conn, port string, ahead []byte) {
+func (b *bare) relay(client net.Conn, authority string, ahead []byte) {
 	defer client.Close()
-	origin, err := b.dialer.Dial("tcp", net.JoinHostPort(originAddr, port))
+	host, port, _ := net.SplitHostPort(authority)
+	origin, err := b.dialer.Dial("tcp", net.JoinHostPort(addrOf(host), port))
 	if err != nil {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type line struct {
 	name    string
 	clients int
 	load    func(p peer, trust *x509.CertPool) work // nil: the peer cannot do it
+	threads bool                                    // each client waits on a thread of its own
 }
 
 var cold atomic.Int64
@@ -46,26 +48,32 @@ func by(b browser, proxy string) func(string) (net.Conn, error) {
 }
 
 var lines = []line{
-	{"kept 1 KB", 16, plain(siteHost, "/1k", "200")},
-	{"kept 100 KB", 8, plain(siteHost, "/100k", "200")},
-	{"block page", 16, plain(blockedHost, "/", "403")},
-	{"tunnel by CONNECT, new", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "kept 1 KB", clients: 16, load: plain(siteHost, "/1k", "200")},
+	{name: "kept 100 KB", clients: 8, load: plain(siteHost, "/100k", "200")},
+	{name: "block page", clients: 16, load: plain(blockedHost, "/", "403")},
+	{name: "tunnel by CONNECT, new", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.from, trust}
 		return b.opened(by(b, p.plain), site, "")
 	}},
-	{"transparent splice, new", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "transparent splice, new", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.transparent, trust}
 		return b.opened(by(b, ""), site, "")
 	}},
-	{"inspected, new, cold", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "replayed: tunnel by CONNECT, new", clients: 8, threads: true, load: func(p peer, _ *x509.CertPool) work {
+		return browser{from: p.from}.replayed(p.shared, p.plain)
+	}},
+	{name: "replayed: transparent splice, new", clients: 8, threads: true, load: func(p peer, _ *x509.CertPool) work {
+		return browser{from: p.transparent}.replayed(p.shared, "")
+	}},
+	{name: "inspected, new, cold", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.inspected, trust}
 		return b.opened(by(b, p.inspect), coldSite, "/1k")
 	}},
-	{"inspected, new, warm", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "inspected, new, warm", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.inspected, trust}
 		return b.opened(by(b, p.inspect), site, "/1k")
 	}},
-	{"inspected, new, warm, squid not peeking", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "inspected, new, warm, squid not peeking", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		if p.unpeeked == "" && p.again == nil {
 			return nil
 		}
@@ -75,18 +83,18 @@ var lines = []line{
 		}
 		return b.opened(by(b, proxy), site, "/1k")
 	}},
-	{"inspected, kept 1 KB", 16, func(p peer, trust *x509.CertPool) work {
+	{name: "inspected, kept 1 KB", clients: 16, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.inspected, trust}
 		return b.keptInside(by(b, p.inspect), "/1k")
 	}},
-	{"inspected, kept 1 KB, HTTP/2", 16, func(p peer, trust *x509.CertPool) work {
+	{name: "inspected, kept 1 KB, HTTP/2", clients: 16, load: func(p peer, trust *x509.CertPool) work {
 		if p.name == "squid" {
 			return nil
 		}
 		b := browser{p.inspected, trust}
 		return b.keptHTTP2(by(b, p.inspect), "/1k")
 	}},
-	{"inspected, transparent, new", 8, func(p peer, trust *x509.CertPool) work {
+	{name: "inspected, transparent, new", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.transparentInspected, trust}
 		return b.opened(by(b, ""), site, "/1k")
 	}},
@@ -97,9 +105,16 @@ func TestPeers(t *testing.T) {
 	if os.Getenv("SCHOOLGATE_BENCH_PROXY") == "" {
 		t.Skip("SKIPPED: a measurement, see make bench-proxy")
 	}
-	for _, a := range []string{originAddr, resolverAddr} {
+	for _, a := range []string{originAddr, replayAddr, resolverAddr} {
 		if out, err := exec.Command("ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil {
 			t.Fatalf("ip: %v: %s", err, out)
+		}
+	}
+	// All peers dial one origin from one address. Connections that have ended keep their
+	// port for a minute, and with most ports taken the kernel searches for milliseconds.
+	for name, value := range map[string]string{"tcp_tw_reuse": "1", "ip_local_port_range": "10000 65000"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	peers, trust := startAll(t)
@@ -128,6 +143,8 @@ func startAll(t *testing.T) ([]peer, *x509.CertPool) {
 	}
 	startChild(t, "origin", dir, originAddr+":80", originAddr+":443", originAddr+":"+bulkPort)
 	trust := origins.pool()
+	shakeHands(t, dir, origins, trust)
+	startChild(t, "replay", dir) // it is there long before it is asked
 	trust.AddCert(own.cert)
 	ours, school := startOurs(t, box{"ours", os.Getenv("SCHOOLGATE_BENCH_PROXY"), 31, "127.0.1", "127.0.2"}, origins)
 	squid, squids := startSquid(t, origins)
@@ -138,6 +155,9 @@ func startAll(t *testing.T) ([]peer, *x509.CertPool) {
 		before, school := startOurs(t, box{"before", binary, 36, "127.0.6", "127.0.7"}, origins)
 		trust.AddCert(school)
 		peers = append(peers, before)
+	}
+	for i := range peers {
+		peers[i].shared = dir
 	}
 	redirects(t, peers, map[string]string{
 		"127.0.1.2": "3143", "127.0.2.2": "3143", "127.0.6.2": "3643", "127.0.7.2": "3643", "127.0.3.2": "3204", "127.0.3.3": "3205", "127.0.4.2": "3304", "127.0.4.3": "3305",
@@ -166,6 +186,9 @@ func setting(name string, value, short float64) float64 {
 // measure takes turns and prints a line: what each did, its CPU, and the ratios.
 func measure(t *testing.T, l line, peers []peer, trust *x509.CertPool) {
 	length := time.Duration(setting("SECONDS", 1.5, 0.5) * float64(time.Second))
+	if l.threads {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * threads))
+	}
 	all := map[string][]result{}
 	for range int(setting("ROUNDS", 3, 1)) {
 		for _, p := range peers {

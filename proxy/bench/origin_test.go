@@ -31,6 +31,8 @@ func TestChild(t *testing.T) {
 	switch os.Getenv("SCHOOLGATE_BENCH_CHILD") {
 	case "origin":
 		runOrigin(t, dir)
+	case "replay":
+		runReplay(t, dir)
 	case "bare":
 		runBare(t, dir)
 	default:
@@ -140,14 +142,22 @@ func stream(c net.Conn) {
 	_, _ = br.ReadByte() // until the client goes
 }
 
-// serveDNS answers every name with the origin's address.
+// addrOf is where a name leads.
+func addrOf(name string) string {
+	if strings.EqualFold(strings.TrimSuffix(name, "."), replayHost) { // who asks may mix the case
+		return replayAddr
+	}
+	return originAddr
+}
+
+// serveDNS answers every name.
 func serveDNS() {
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		m.RecursionAvailable = true
 		if q.Question[0].Qtype == dns.TypeA {
 			h := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 3600}
-			m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.ParseIP(originAddr)}}
+			m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.ParseIP(addrOf(q.Question[0].Name))}}
 		} else { // with what says how long there is none
 			h := dns.RR_Header{Name: "example.", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 3600}
 			m.Ns = []dns.RR{&dns.SOA{Hdr: h, Ns: "ns.example.", Mbox: "root.example.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 3600}}

@@ -28,6 +28,7 @@ type peer struct {
 	// door goes by who asks, and the packet filter by it too.
 	from, inspected, transparent, transparentInspected string
 	metrics                                            string           // where one of ours tells how it is
+	shared                                             string           // the folder of the bench
 	again                                              func() (pid int) // starts it anew
 	busy                                               time.Duration    // the CPU it had when last looked at
 }
@@ -73,7 +74,7 @@ proxy:
   listen: ["127.0.0.1:%[2]d28"]
   transparent: {http: ["127.0.0.1:%[2]d80"], tls: ["127.0.0.1:%[2]d43"]}
   connect_ports: [443, 9000]
-  allow_destinations: [203.0.113.10/32] # an address of this very machine, in the bench
+  allow_destinations: [203.0.113.10/32, 203.0.113.11/32] # addresses of this very machine, in the bench
   max_connections: 12000
   max_per_client: 2000
 inspect: {enabled: yes, upstream_roots: %[1]s}
@@ -278,7 +279,7 @@ func redirects(t *testing.T, peers []peer, ports map[string]string) {
 	for _, p := range peers {
 		for _, from := range []string{p.transparent, p.transparentInspected} {
 			if port := ports[from]; port != "" {
-				rules += fmt.Sprintf("ip saddr %s ip daddr %s tcp dport 443 redirect to :%s\n", from, originAddr, port)
+				rules += fmt.Sprintf("ip saddr %s ip daddr { %s, %s } tcp dport 443 redirect to :%s\n", from, originAddr, replayAddr, port)
 			}
 		}
 	}
