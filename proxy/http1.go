@@ -3,10 +3,12 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,6 +173,7 @@ type conn1 struct {
 	out    []byte        // written and not sent; from outBuffers, while there is a request
 	broken error         // of an earlier write: nothing may come behind half of one
 	served bool          // at least one request
+	left   bool          // the client went, between two requests
 	parts  [3][]byte     // what is being sent
 
 	readBy, writeBy time.Time // deadlines in force
@@ -232,8 +235,18 @@ func (c *conn1) serve() (then func()) {
 			break
 		}
 	}
-	c.conn.Close()
+	c.close()
 	return nil
+}
+
+// close closes the connection. To a client that has gone nothing is said, not in TLS
+// either: all it was answered was whole.
+func (c *conn1) close() {
+	if t, ok := c.conn.(*tls.Conn); ok && c.left {
+		t.NetConn().Close()
+		return
+	}
+	c.conn.Close()
 }
 
 func (c *conn1) setEnd(end context.CancelFunc) {
@@ -261,7 +274,8 @@ func (c *conn1) next(ctx context.Context) (*http.Request, error) {
 		if err := c.readWithin(patience); err != nil {
 			return nil, errGone
 		}
-		if c.in.fill() != nil {
+		if err := c.in.fill(); err != nil {
+			c.left = !errors.Is(err, os.ErrDeadlineExceeded)
 			return nil, errGone // nothing was begun, so nothing is said
 		}
 	}

@@ -1,12 +1,15 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,5 +243,110 @@ func TestUnreadableInside(t *testing.T) {
 		if all := g.events()[before:]; len(all) != 2 || all[1] != "inspect open.test block malformed" {
 			t.Errorf("%q: events = %q", text, all)
 		}
+	}
+}
+
+// TestStreamsGoTheShortWay: a request without a body is asked of an origin on HTTP/1.1
+// in place, of HTTP/2 as well, where net/http gives every request a body.
+func TestStreamsGoTheShortWay(t *testing.T) {
+	g := newGlass(t, func(http.ResponseWriter, *http.Request) {}, nil)
+	g.box.server.origins.note(originKey{secure: true, host: "open.test:" + g.port})
+	resp, err := g.device(g.school, true).Get(g.url("open.test", "/"))
+	bodyOf(t, resp, err)
+	o := g.box.server.origins
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || o.count != 1 {
+		t.Errorf("HTTP/%d, status %d, %d connections kept, want 2, 200 and 1", resp.ProtoMajor, resp.StatusCode, o.count)
+	}
+}
+
+// TestNothingToWhoHasGone: a client that went after a whole answer gets no parting word in
+// TLS; one that was waited for too long does.
+func TestNothingToWhoHasGone(t *testing.T) {
+	for _, goes := range []bool{true, false} {
+		t.Run(fmt.Sprintf("goes=%v", goes), func(t *testing.T) {
+			t.Parallel()
+			g := newGlass(t, func(http.ResponseWriter, *http.Request) {}, func(c *Config) {
+				if !goes {
+					c.Limits.IdleClient = 50 * time.Millisecond
+				}
+			})
+			c, err := g.tls("open.test", "open.test", "http/1.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: open.test:%s\r\n\r\n", g.port)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			bodyOf(t, resp, err)
+			under := c.NetConn()
+			if goes {
+				if err := closeWrite(under); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rest, err := io.ReadAll(under)
+			if err != nil || len(rest) > 0 == goes {
+				t.Errorf("%d bytes behind the answer, %v", len(rest), err)
+			}
+		})
+	}
+}
+
+// flushing is a writer that says when it is flushed.
+type flushing struct {
+	http.ResponseWriter
+	once    sync.Once
+	flushed chan struct{}
+}
+
+func (f *flushing) Flush() { f.once.Do(func() { close(f.flushed) }) }
+
+// readsOf is a body that gives one part for each read; before the last it waits.
+type readsOf struct {
+	parts []string
+	wait  <-chan struct{}
+}
+
+func (r *readsOf) Read(p []byte) (int, error) {
+	if len(r.parts) == 0 {
+		<-r.wait
+		return 0, io.EOF
+	}
+	n := copy(p, r.parts[0])
+	if r.parts = r.parts[1:]; len(r.parts) == 0 && r.wait == nil {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (r *readsOf) ready() (yes, known bool) { return true, true }
+
+// TestOneWriteNeedsNoTimer: a reply of HTTP/2 that is there at once leaves with its
+// handler; one that is whole by its length, but whose end is long in coming, leaves too.
+func TestOneWriteNeedsNoTimer(t *testing.T) {
+	prompt := func(body *readsOf) *promptWriter {
+		f := &flushing{ResponseWriter: httptest.NewRecorder(), flushed: make(chan struct{})}
+		if body.wait == nil {
+			f.once.Do(func() {})
+		} else {
+			body.wait = f.flushed
+		}
+		w := newPromptWriter(f, time.Minute)
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(200)
+		if n, err := io.Copy(w, body); n != 5 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		w.finish()
+		return w
+	}
+	if w := prompt(&readsOf{parts: []string{"hello"}}); w.timer != nil {
+		t.Error("a timer for a reply that was there at once")
+	}
+	prompt(&readsOf{parts: []string{"hello"}, wait: make(chan struct{})}) // does not end where nothing is flushed
+	if w := prompt(&readsOf{parts: []string{"he", "llo"}}); w.timer == nil {
+		t.Error("no timer for a reply that came in two parts")
 	}
 }

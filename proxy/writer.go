@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type promptWriter struct {
 	settled bool // no more 1xx: the header is the reply's now
 	wrote   bool
 	bounded time.Time // when the write deadline was last moved
+	left    int64     // bytes of the reply still to come, on HTTP/2; below 0 it is not known how many
 
 	hijacked bool   // the connection was taken over
 	early    []byte // what the client sent behind its request (G7)
@@ -91,7 +93,7 @@ func (w *promptWriter) WriteHeader(status int) {
 	w.bound()
 	w.ResponseWriter.WriteHeader(status)
 	if w.own == nil {
-		w.arm()
+		w.left = w.length()
 	} else if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
 		w.own.Flush() // the first event may be long in coming
 	}
@@ -106,11 +108,22 @@ func (w *promptWriter) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	switch {
 	case w.own == nil:
-		w.arm()
+		if w.left -= int64(n); w.left != 0 { // else it is whole, and leaves with the handler's end
+			w.arm()
+		}
 	case err == nil && !w.own.whole():
 		err = w.own.FlushError() // it is not known when more comes
 	}
 	return n, err
+}
+
+// length is how long the reply will be by its header, -1 if that does not say.
+func (w *promptWriter) length() int64 {
+	n, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // readier is a body that knows whether a Read would wait.
@@ -118,9 +131,7 @@ type readier interface{ ready() (yes, known bool) }
 
 // ReadFrom copies a body through a pooled buffer.
 func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
-	if w.own != nil {
-		w.beforeBody(src)
-	}
+	w.beforeBody(src)
 	buf := relayBuffers.Get().(*[32 << 10]byte)
 	defer relayBuffers.Put(buf)
 	var total int64
@@ -133,11 +144,13 @@ func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
 				return total, werr
 			}
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			return total, nil
-		}
-		if err != nil {
+		case err != nil:
 			return total, err
+		case n > 0 && w.own == nil:
+			w.soon() // though it may be whole by its length: the end can be long in coming
 		}
 	}
 }
@@ -153,7 +166,7 @@ func (w *promptWriter) beforeBody(src io.Reader) {
 	defer w.mu.Unlock()
 	switch {
 	case yes:
-	case known:
+	case known && w.own != nil:
 		w.own.Flush()
 	default:
 		w.arm()
@@ -179,6 +192,13 @@ func (w *promptWriter) bound() {
 		w.bounded = t
 		w.control.SetWriteDeadline(t.Add(w.idle)) // fails only on a dead connection
 	}
+}
+
+// soon has what is written sent, though nothing more comes.
+func (w *promptWriter) soon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.arm()
 }
 
 func (w *promptWriter) arm() {
