@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -41,6 +42,7 @@ type bare struct {
 	client    *tls.Config
 	own       *authority
 	leaves    sync.Map
+	page      [64 << 10]byte
 }
 
 func runBare(t *testing.T, dir string) {
@@ -108,7 +110,15 @@ func (b *bare) connect(carry func(net.Conn, string)) http.Handler {
 
 func (b *bare) forward(w http.ResponseWriter, r *http.Request) {
 	if r.Host == blockedHost {
-		http.Error(w, "This page is blocked.", http.StatusForbidden)
+		n, err := strconv.Atoi(r.URL.Query().Get("bytes"))
+		if err != nil {
+			http.Error(w, "This page is blocked.", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		w.WriteHeader(http.StatusForbidden)
+		w.Write(b.page[:n])
 		return
 	}
 	if r.RequestURI = ""; r.TLS != nil {

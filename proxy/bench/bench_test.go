@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"bufio"
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -26,6 +28,9 @@ type line struct {
 }
 
 var cold atomic.Int64
+
+// pageSize is how long our block page is, compressed.
+var pageSize atomic.Int64
 
 func site() string { return siteHost }
 
@@ -51,6 +56,9 @@ var lines = []line{
 	{name: "kept 1 KB", clients: 16, load: plain(siteHost, "/1k", "200")},
 	{name: "kept 100 KB", clients: 8, load: plain(siteHost, "/100k", "200")},
 	{name: "block page", clients: 16, load: plain(blockedHost, "/", "403")},
+	{name: "block page, as many bytes from bare", clients: 16, load: func(p peer, trust *x509.CertPool) work {
+		return plain(blockedHost, fmt.Sprintf("/?bytes=%d", pageSize.Load()), "403")(p, trust)
+	}},
 	{name: "tunnel by CONNECT, new", clients: 8, load: func(p peer, trust *x509.CertPool) work {
 		b := browser{p.from, trust}
 		return b.opened(by(b, p.plain), site, "")
@@ -150,6 +158,7 @@ func startAll(t *testing.T) ([]peer, *x509.CertPool) {
 	squid, squids := startSquid(t, origins)
 	trust.AddCert(school)
 	trust.AddCert(squids)
+	pageSize.Store(pageOf(t, ours))
 	peers := []peer{ours, squid, startBare(t, dir)}
 	if binary := os.Getenv("SCHOOLGATE_BENCH_BEFORE"); binary != "" {
 		before, school := startOurs(t, box{"before", binary, 36, "127.0.6", "127.0.7"}, origins)
@@ -166,6 +175,22 @@ func startAll(t *testing.T) ([]peer, *x509.CertPool) {
 		peers = slices.DeleteFunc(peers, func(p peer) bool { return !slices.Contains(strings.Split(only, ","), p.name) })
 	}
 	return peers, trust
+}
+
+func pageOf(t *testing.T, p peer) int64 {
+	conn, err := browser{from: p.from}.dial(p.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(get("http://"+blockedHost+"/", blockedHost)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusForbidden {
+		t.Fatalf("block page: %v, %v", resp, err)
+	}
+	return resp.ContentLength
 }
 
 func wanted(name string) bool {
