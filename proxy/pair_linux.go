@@ -416,8 +416,8 @@ func (p *pair) introduced(l *loop, events uint32) step {
 		}
 		next = p.introduce(l, text)
 	}
-	if next == leaveIt || next == stayHere && events&hungUpOn != 0 {
-		return passOn
+	if next == leaveIt || next == stayHere && p.stage == connected && events&hungUpOn != 0 {
+		return passOn // in the latter case no more will come, of which nobody is told again
 	}
 	return next
 }
@@ -532,6 +532,11 @@ func (p *pair) leave() {
 	if err != nil {
 		return // it has gone
 	}
+	if conn.RemoteAddr() == nil { // so has this one
+		conn.Close()
+		p.tn.server.gate.leave(p.addr)
+		return
+	}
 	l := p.entrance.listener
 	client := &peer{Conn: conn, addr: p.addr, gate: l.gate, ahead: append(y.head, y.ahead...), known: known}
 	if l.kind.usual != 0 {
@@ -615,7 +620,8 @@ func (p *pair) convert() error {
 	return nil
 }
 
-// netConn is a connection of Go's on a socket, which it takes.
+// netConn is a connection of Go's on a socket, which it takes. If both sides have ended
+// theirs it has no remote address, and there may be bytes in it all the same.
 func netConn(fd int) (*net.TCPConn, error) {
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close() // the connection has a descriptor of its own
@@ -624,8 +630,8 @@ func netConn(fd int) (*net.TCPConn, error) {
 		return nil, err
 	}
 	tcp, ok := conn.(*net.TCPConn)
-	if !ok || tcp.RemoteAddr() == nil {
-		return nil, errors.Join(net.ErrClosed, conn.Close()) // nobody is there any more
+	if !ok {
+		return nil, errors.Join(net.ErrClosed, conn.Close()) // it is always one
 	}
 	return tcp, nil
 }
