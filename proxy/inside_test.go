@@ -247,17 +247,26 @@ func TestUnreadableInside(t *testing.T) {
 }
 
 // TestStreamsGoTheShortWay: a request without a body is asked of an origin on HTTP/1.1
-// in place, of HTTP/2 as well, where net/http gives every request a body.
+// in place, of HTTP/2 as well, where net/http gives every request a body; and on the
+// connection that the last one was asked on.
 func TestStreamsGoTheShortWay(t *testing.T) {
-	g := newGlass(t, func(http.ResponseWriter, *http.Request) {}, nil)
+	g := newGlass(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+r.RemoteAddr) }, nil)
 	g.box.server.origins.note(originKey{secure: true, host: "open.test:" + g.port})
-	resp, err := g.device(g.school, true).Get(g.url("open.test", "/"))
-	bodyOf(t, resp, err)
+	c := g.device(g.school, true)
+	var first string
+	for range 3 {
+		resp, err := c.Get(g.url("open.test", "/"))
+		from := bodyOf(t, resp, err)
+		if resp.ProtoMajor != 2 || !strings.HasPrefix(from, "HTTP/1.1 ") || first != "" && first != from {
+			t.Errorf("HTTP/%d, asked as %s, before as %q", resp.ProtoMajor, from, first)
+		}
+		first = from
+	}
 	o := g.box.server.origins
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || o.count != 1 {
-		t.Errorf("HTTP/%d, status %d, %d connections kept, want 2, 200 and 1", resp.ProtoMajor, resp.StatusCode, o.count)
+	if o.count != 1 {
+		t.Errorf("%d connections kept, want 1", o.count)
 	}
 }
 

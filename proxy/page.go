@@ -52,8 +52,11 @@ func takesGzip(h http.Header) bool {
 		for token := range strings.SplitSeq(line, ",") {
 			name, weight, _ := strings.Cut(token, ";")
 			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				if weight == "" {
+					return true
+				}
 				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 32)
-				return err != nil && weight == "" || q > 0
+				return err == nil && q > 0
 			}
 		}
 	}
