@@ -186,6 +186,15 @@ func (p *peer) Close() error {
 	return err
 }
 
+// RemoteAddr is the client's address, also where the socket has forgotten it because the
+// client has gone: what it asked for is decided on and recorded all the same.
+func (p *peer) RemoteAddr() net.Addr {
+	if a := p.Conn.RemoteAddr(); a != nil {
+		return a
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.addr, 0))
+}
+
 // CloseWrite ends our half, if the connection has halves.
 func (p *peer) CloseWrite() error { return closeWrite(p.Conn) }
 

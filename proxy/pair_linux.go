@@ -532,11 +532,6 @@ func (p *pair) leave() {
 	if err != nil {
 		return // it has gone
 	}
-	if conn.RemoteAddr() == nil { // so has this one
-		conn.Close()
-		p.tn.server.gate.leave(p.addr)
-		return
-	}
 	l := p.entrance.listener
 	client := &peer{Conn: conn, addr: p.addr, gate: l.gate, ahead: append(y.head, y.ahead...), known: known}
 	if l.kind.usual != 0 {
