@@ -145,6 +145,12 @@ type box struct {
 
 func newBox(t testing.TB, change func(*Config)) *box {
 	t.Helper()
+	return newBoxBy(t, change, func(*Server) {})
+}
+
+// newBoxBy is newBox with a server that is prepared before it runs.
+func newBoxBy(t testing.TB, change func(*Config), prepare func(*Server)) *box {
+	t.Helper()
 	b := &box{t: t, school: &school{rules: map[string]policy.Ruling{
 		"blocked.test": blockedBy(policy.Gambling),
 	}}, journal: &journal{}}
@@ -164,6 +170,7 @@ func newBox(t testing.TB, change func(*Config)) *box {
 	if b.server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	prepare(b.server)
 	b.addr = b.server.Addrs()[0].String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -52,6 +52,7 @@ func TestOrdinaryTunnels(t *testing.T) {
 		{"CONNECT with a part of the hello behind it", false, true, piece(len(hello)/2 + 1), true},
 		{"CONNECT, a hello in very many pieces", false, false, piece(3), false},
 		{"CONNECT, a hello for another name", false, false, [][]byte{clientHelloFor(t, "other.test")}, false},
+		{"CONNECT, a hello for another name and much more behind it", false, true, [][]byte{append(clientHelloFor(t, "other.test"), noise(7, 5000)...)}, false},
 		{"redirected", true, false, [][]byte{hello}, true},
 		{"redirected, a hello in two pieces", true, false, piece(len(hello)/2 + 1), true},
 		{"redirected, a hello in very many pieces", true, false, piece(3), false},
@@ -96,6 +97,9 @@ func TestOrdinaryTunnels(t *testing.T) {
 			for got := []byte{}; len(got) < want; { // with another name in the hello it is dialled twice
 				if origin == nil {
 					origin = <-conns
+					if err := origin.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+						t.Fatal(err)
+					}
 				}
 				part := make([]byte, want-len(got))
 				n, err := origin.Read(part)

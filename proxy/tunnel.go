@@ -138,11 +138,13 @@ func (tn *tunnel) peek() (sniff.Hello, bool) {
 		return sniff.Hello{}, false
 	}
 	var in io.Reader = tn.client
+	early := bytes.NewReader(tn.early)
 	if len(tn.early) > 0 {
-		in = io.MultiReader(bytes.NewReader(tn.early), tn.client)
+		in = io.MultiReader(early, tn.client)
 	}
 	hello, err := sniff.Read(in, sniff.Limits{})
 	if err == nil {
+		hello.Raw = append(hello.Raw, tn.early[len(tn.early)-early.Len():]...) // what it did not come to
 		return hello, true
 	}
 	s.metrics.hellos.WithLabelValues(helloKind(err)).Inc()
