@@ -204,18 +204,24 @@ func (j *Journal) leave(b *batch) {
 	j.mu.Unlock()
 }
 
-// rush is how soon after the last write a leader lets others run before the next one. A
-// write costs as much for twenty events as for one, and without this there was one for
-// nearly every event, however many came.
-const rush = 250 * time.Microsecond
+// A write costs as much for twenty events as for one, and without waiting there was one
+// for nearly every event, however many came: so a leader lets others run first, who may
+// be about to record something too. Only if one of the last remembered batches was
+// shared, for who records alone would wait for nobody; and not if enough are there.
+const remembered, enough = 16, 8
 
 // lead writes the batch being gathered, which is b, and passes the lead on to a
 // caller of the next one, if there is any.
 func (j *Journal) lead(b *batch) {
-	if time.Since(j.w.at) < rush {
-		runtime.Gosched() // whoever is about to record something does so now, in this batch
-	}
 	j.mu.Lock()
+	if j.w.company > 0 && b.count < enough {
+		j.mu.Unlock()
+		runtime.Gosched()
+		j.mu.Lock()
+	}
+	if j.w.company = max(0, j.w.company-1); b.refs > 1 {
+		j.w.company = remembered
+	}
 	if j.spare == nil {
 		j.spare = newBatch()
 	}

@@ -26,7 +26,7 @@ type writer struct {
 	min     int64 // of the segment's events
 	max     int64
 	flagged uint8
-	at      time.Time // of the last batch
+	company int // how many batches ago one was shared by callers, counted down
 
 	next     policy.EventID
 	chain    chain
@@ -42,7 +42,6 @@ type writer struct {
 func (j *Journal) write(b *batch, drop bool) (mark, error) {
 	w := &j.w
 	now := time.Now()
-	w.at = now
 	if err := j.segmentFor(now, drop); err != nil {
 		j.metrics.errors.Inc()
 		return mark{}, err
