@@ -95,3 +95,51 @@ func TestGoneOrigin(t *testing.T) {
 		t.Errorf("%d bytes, %v, want %d", len(got), err, much)
 	}
 }
+
+// TestNoDescriptorLeft: F14. A tunnel that stands goes on where there are no descriptors
+// left, also if it needs a goroutine.
+func TestNoDescriptorLeft(t *testing.T) {
+	const much = 4 << 20
+	port, conns := standing(t)
+	b := newBox(t, func(c *Config) { c.ConnectPorts = []uint16{portNumber(port)} })
+	client, origin := tunnelTo(t, b, port, conns)
+	eventually(t, "a tunnel that stands", b.only().stands)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: uint64(b.server.flows.epoll) + 100, Max: was.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err == unix.EMFILE {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+	}
+	text := noise(5, much)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := origin.Write(text)
+		sent <- err
+	}()
+	got := make([]byte, much)
+	if n, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("%d bytes, %v, want %d", n, err, much)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if b.only().isPair() {
+		t.Error("it needed no goroutine")
+	}
+}

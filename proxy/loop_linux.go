@@ -23,6 +23,9 @@ type loop struct {
 
 	handed bool // somebody was given work, who is next on this thread
 
+	sparing sync.Mutex
+	spare   int // a descriptor to give up when there are no others, or noSocket
+
 	mu      sync.Mutex
 	slots   []slot
 	free    []int32
@@ -81,6 +84,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
 	l := &loop{server: s, epoll: epoll, bell: bell, buf: make([]byte, muchAtOnce), due: map[*pair]time.Time{}}
+	l.spare = l.another()
 	event := unix.EpollEvent{Events: unix.EPOLLIN | edge, Fd: bellSlot}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &event); err != nil {
 		return nil, errors.Join(os.NewSyscallError("epoll_ctl", err), l.release())
@@ -88,7 +92,26 @@ func newLoop(s *Server) (*loop, error) {
 	return l, nil
 }
 
-func (l *loop) release() error { return errors.Join(unix.Close(l.bell), unix.Close(l.epoll)) }
+// release closes what the loop has of its own.
+func (l *loop) release() error {
+	l.sparing.Lock()
+	defer l.sparing.Unlock()
+	var err error
+	if l.spare != noSocket {
+		err = unix.Close(l.spare)
+		l.spare = noSocket
+	}
+	return errors.Join(err, unix.Close(l.bell), unix.Close(l.epoll))
+}
+
+// another is one more descriptor, noSocket if there is none.
+func (l *loop) another() int {
+	fd, err := unix.FcntlInt(uintptr(l.epoll), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return noSocket
+	}
+	return fd
+}
 
 // close ends the waiting. Whoever was waited for has ended by then.
 func (l *loop) close() error {

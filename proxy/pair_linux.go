@@ -558,7 +558,7 @@ func (p *pair) release() (net.Conn, error) {
 
 // clientConn makes a connection of Go's of the client's socket, or gives its place free.
 func (p *pair) clientConn(fd int) (net.Conn, error) {
-	conn, err := netConn(fd)
+	conn, err := p.tn.server.flows.netConn(fd)
 	if err == nil {
 		if err = conn.SetKeepAliveConfig(keepAliveConfig); err == nil {
 			return conn, nil
@@ -598,7 +598,7 @@ func (p *pair) convert() error {
 		return err
 	}
 	tn.client = &peer{Conn: conn, addr: p.addr, gate: p.entrance.listener.gate}
-	origin, err := netConn(p.origin.take())
+	origin, err := p.tn.server.flows.netConn(p.origin.take())
 	if err != nil {
 		return err
 	}
@@ -616,11 +616,23 @@ func (p *pair) convert() error {
 }
 
 // netConn is a connection of Go's on a socket, which it takes. If both sides have ended
-// theirs it has no remote address, and there may be bytes in it all the same.
-func netConn(fd int) (*net.TCPConn, error) {
+// theirs it has no remote address, and there may be bytes in it all the same. The
+// connection has a descriptor of its own: for a moment there are two, and where there is
+// none left the spare one is given up for that, or who is carried would be hung up on (F14).
+func (l *loop) netConn(fd int) (*net.TCPConn, error) {
 	file := os.NewFile(uintptr(fd), "socket")
-	defer file.Close() // the connection has a descriptor of its own
+	defer file.Close() // once more does no harm
 	conn, err := net.FileConn(file)
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		l.sparing.Lock()
+		defer l.sparing.Unlock()
+		if l.spare != noSocket {
+			_ = unix.Close(l.spare) // nothing is in it
+		}
+		conn, err = net.FileConn(file)
+		_ = file.Close() // what it was is in the connection, or lost
+		l.spare = l.another()
+	}
 	if err != nil {
 		return nil, err
 	}
