@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// dial begins to connect to where the outcome leads.
+func (p *pair) dial() {
+	p.entrance.left(p)
+	switch p.begin() {
+	case hangUp:
+		p.tn.close()
+	case leaveIt:
+		p.leave()
+	}
+}
+
+func (p *pair) begin() step {
+	s, tn := p.tn.server, &p.tn
+	tn.mu.Lock()
+	defer tn.mu.Unlock()
+	if tn.closed {
+		return stayHere
+	}
+	if p.entered = s.tunnels.admit(tn); !p.entered {
+		return hangUp // the door is closing
+	}
+	p.client.unwait()
+	addrs := tn.outcome.route.addrs
+	p.left = addrs[:min(len(addrs), maxAddresses)]
+	p.by = now().Add(s.limits.Dial)
+	p.stage = dials
+	return p.try()
+}
+
+// try begins a dial, to the next address that one can be begun to.
+func (p *pair) try() step {
+	s := p.tn.server
+	for len(p.left) > 0 {
+		addr := netip.AddrPortFrom(p.left[0], p.tn.outcome.route.port)
+		p.left = p.left[1:]
+		fd, err := s.connect(addr)
+		if err != nil {
+			p.note(err)
+			continue
+		}
+		t := &end{pair: p, fd: fd, slot: noSlot}
+		if err := t.wait(s.flows.loop, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|edge); err != nil {
+			t.close()
+			p.note(err)
+			continue
+		}
+		p.tries = append(p.tries, t)
+		by := p.by
+		if stagger := now().Add(nextAddress); len(p.left) > 0 && stagger.Before(by) {
+			by = stagger
+		}
+		s.flows.await(p, by)
+		return stayHere
+	}
+	if len(p.tries) == 0 {
+		return leaveIt
+	}
+	s.flows.await(p, p.by)
+	return stayHere
+}
+
+func (p *pair) note(err error) {
+	if p.failed == nil {
+		p.failed = err
+	}
+}
+
+// connect begins a connection. The address is looked at once more, here where it is
+// dialled: whatever led here, the inside is not.
+func (s *Server) connect(a netip.AddrPort) (fd int, err error) {
+	if err := s.destinations.look(a.Addr()); err != nil {
+		return noSocket, err
+	}
+	family := unix.AF_INET
+	if a.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	r, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return noSocket, os.NewSyscallError("socket", errno)
+	}
+	fd = int(r)
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return noSocket, errors.Join(os.NewSyscallError("setsockopt", err), unix.Close(fd))
+	}
+	if errno := rawConnect(fd, a); errno != 0 && errno != unix.EINPROGRESS {
+		return noSocket, errors.Join(os.NewSyscallError("connect", errno), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// rawConnect is connect(2) without a word to the scheduler: it does not wait.
+func rawConnect(fd int, a netip.AddrPort) unix.Errno {
+	port := [2]byte{byte(a.Port() >> 8), byte(a.Port())}
+	if a.Addr().Is4() {
+		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.Addr().As4()}
+		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet4)
+		return errno
+	}
+	sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.Addr().As16()}
+	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet6)
+	return errno
+}
+
+// answered deals with what came of a dial.
+func (p *pair) answered(t *end, l *loop, events uint32) step {
+	switch {
+	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		errno, err := unix.GetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil {
+			err = unix.Errno(errno)
+		}
+		p.note(os.NewSyscallError("connect", err))
+		t.close()
+		p.tries = slices.DeleteFunc(p.tries, func(other *end) bool { return other == t })
+		return p.try() // the next address at once
+	case events&unix.EPOLLOUT == 0:
+		return stayHere
+	}
+	p.closeTries(t)
+	p.origin = t
+	t.news = events &^ unix.EPOLLOUT
+	l.came(p)
+	if p.entrance.listener.kind.tls {
+		return p.stand(l, p.ahead)
+	}
+	return p.accepted(l)
+}
