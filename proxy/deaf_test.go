@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -24,36 +25,58 @@ func TestDeafHTTP2(t *testing.T) {
 			}
 		}
 	}, func(c *Config) { c.Limits.IdleStream, c.Limits.IdleClient = time.Second, time.Second })
-	conn, err := g.tls("open.test", "open.test", "h2")
-	if err != nil {
+	c := g.streams(t, 1<<31-1)
+	if err := c.frames.WriteWindowUpdate(0, 1<<30); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	frames := http2.NewFramer(conn, conn)
-	var block bytes.Buffer
-	header := hpack.NewEncoder(&block)
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		t.Fatal(err)
-	}
-	if err := frames.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}); err != nil {
-		t.Fatal(err)
-	}
-	if err := frames.WriteWindowUpdate(0, 1<<30); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"},
-		{Name: ":authority", Value: "open.test:" + g.port}, {Name: ":path", Value: "/"}} {
-		if err := header.WriteField(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
-		t.Fatal(err)
-	}
+	c.ask(t, 1, "/")
 	waitFor(t, asked.Load)
 	waitFor(t, func() bool {
 		g.server.gate.mu.Lock()
 		defer g.server.gate.mu.Unlock()
 		return g.server.gate.open == 0
 	})
+}
+
+// streams is a client of HTTP/2 inside TLS that does nothing by itself.
+type streams struct {
+	conn      net.Conn
+	frames    *http2.Framer
+	block     bytes.Buffer
+	header    *hpack.Encoder
+	authority string
+}
+
+// streams connects, with a window of so many bytes for each stream.
+func (g *glass) streams(t *testing.T, window uint32) *streams {
+	t.Helper()
+	conn, err := g.tls("open.test", "open.test", "h2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := &streams{conn: conn, frames: http2.NewFramer(conn, conn), authority: "open.test:" + g.port}
+	c.header = hpack.NewEncoder(&c.block)
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.frames.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ask asks for a path.
+func (c *streams) ask(t *testing.T, id uint32, path string) {
+	t.Helper()
+	c.block.Reset()
+	for _, f := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"},
+		{Name: ":authority", Value: c.authority}, {Name: ":path", Value: path}} {
+		if err := c.header.WriteField(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
+		t.Fatal(err)
+	}
 }

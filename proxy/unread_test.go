@@ -1,14 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 // TestUnread: what a client asks for over HTTP/2 and never takes is not read from its
@@ -27,35 +25,13 @@ func TestUnread(t *testing.T) {
 			}
 		}
 	}, func(c *Config) { c.Limits.ConnsPerClient = bound })
-	conn, err := g.tls("open.test", "open.test", "h2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	frames := http2.NewFramer(conn, conn)
-	var block bytes.Buffer
-	header := hpack.NewEncoder(&block)
-	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
-		t.Fatal(err)
-	}
-	if err := frames.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
-		t.Fatal(err)
-	}
+	c := g.streams(t, 0)
 	for id := uint32(1); id < 2*streams; id += 2 {
-		block.Reset()
-		for _, f := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"},
-			{Name: ":authority", Value: "open.test:" + g.port}, {Name: ":path", Value: fmt.Sprintf("/%d", id)}} {
-			if err := header.WriteField(f); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
-			t.Fatal(err)
-		}
+		c.ask(t, id, fmt.Sprintf("/%d", id))
 	}
 	answered := func(want int) (last uint32) { // replies begin, and go no further
 		for n := 0; n < want; {
-			f, err := frames.ReadFrame()
+			f, err := c.frames.ReadFrame()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,11 +54,11 @@ func TestUnread(t *testing.T) {
 	if n, most := written.Load(), int64(bound*(replyAhead+64<<10)); n > most {
 		t.Errorf("the origin sent %d bytes that nobody takes, want %d at most", n, most)
 	}
-	if err := frames.WriteRSTStream(last, http2.ErrCodeCancel); err != nil { // one gives its turn to the next
+	if err := c.frames.WriteRSTStream(last, http2.ErrCodeCancel); err != nil { // one gives its turn to the next
 		t.Fatal(err)
 	}
 	answered(1)
-	conn.Close()
+	c.conn.Close()
 	waitFor(t, func() bool {
 		g.server.gate.mu.Lock()
 		defer g.server.gate.mu.Unlock()
