@@ -14,7 +14,8 @@ import (
 )
 
 // TestDeafHTTP2: a client that opens all windows, asks for much and then reads nothing is
-// hung up on once nothing has moved for the idle time (T6).
+// hung up on once nothing has moved for the idle time (T6), or 5 s later: so long
+// crypto/tls tries to take its leave of a client when no write was under way.
 func TestDeafHTTP2(t *testing.T) {
 	var asked atomic.Bool
 	g := newGlass(t, func(w http.ResponseWriter, r *http.Request) {

