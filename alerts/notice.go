@@ -17,6 +17,7 @@ const (
 	NoticeHeld    NoticeKind = "held"        // a new version of the lists waits for a person (F14)
 	NoticeRed     NoticeKind = "red"         // a mandatory list can no longer be relied upon (I2)
 	NoticeUnheard NoticeKind = "undelivered" // alert mails were given up
+	NoticeDisk    NoticeKind = "disk"        // the disk fills (F3)
 	NoticeAlive   NoticeKind = "alive"       // the box works and can send (T19)
 )
 
@@ -28,7 +29,7 @@ type Notice struct {
 	Version uint64     `json:"version,omitempty"` // of NoticeHeld
 	Since   time.Time  `json:"since,omitzero"`    // zero: from the beginning
 	// Count is the mails given up; of a version held back, the protected sites it
-	// would block.
+	// would block; of a disk, how much of it is in use, in a hundred.
 	Count int `json:"count,omitempty"`
 	Used  int `json:"used,omitempty"` // sites in use last week that it would block
 }
@@ -40,6 +41,8 @@ func (n *Notice) key() string {
 		return fmt.Sprintf("%s %d", n.Kind, n.Version)
 	case NoticeRed:
 		return fmt.Sprintf("%s %s", n.Kind, n.Feed)
+	case NoticeDisk:
+		return fmt.Sprintf("%s %d", n.Kind, n.Count/diskStep) // told anew when it is worse
 	}
 	return string(n.Kind)
 }
@@ -47,6 +50,7 @@ func (n *Notice) key() string {
 const (
 	noticeEvery = 24 * time.Hour // as long as it is so, a reminder a day
 	maxNotices  = 50             // notices that wait; further ones are refused until there is room
+	diskStep    = 10             // of a disk in use, in a hundred: 80 and 90 are two things to tell
 	maxFeedName = 200            // of a key, in bytes
 )
 

@@ -15,6 +15,8 @@ func (w *writer) noticeSubject() string {
 		return "Schoolgate: a mandatory list is out of date, please act today"
 	case NoticeUnheard:
 		return "Schoolgate: alert e-mails could not be delivered"
+	case NoticeDisk:
+		return fmt.Sprintf("Schoolgate: the disk is %d%% full", n.Count)
 	case NoticeAlive:
 		return "Schoolgate is working and can reach you"
 	}
@@ -26,7 +28,7 @@ func (w *writer) noticeText() string {
 		return w.aliveText()
 	}
 	said := map[NoticeKind]func() (string, []string){
-		NoticeHeld: w.held, NoticeRed: w.red, NoticeUnheard: w.unheard,
+		NoticeHeld: w.held, NoticeRed: w.red, NoticeUnheard: w.unheard, NoticeDisk: w.disk,
 	}[w.m.Notice.Kind]
 	if said == nil {
 		said = func() (string, []string) {
@@ -97,6 +99,15 @@ func (w *writer) unheard() (string, []string) {
 		[]string{
 			"Tell the safeguarding lead and the Headteacher now: the alerts are listed on the box by schoolgate alerts list",
 			"Check the addresses under alerts, recipients in policy.yaml, and send a test: schoolgate alerts test-mail",
+		}
+}
+
+func (w *writer) disk() (string, []string) {
+	return fmt.Sprintf("The disk that Schoolgate keeps its records on is %d%% full. Every request must be recorded, so once there is no room "+
+			"nobody in the school can browse, a child's help-lines apart, until there is room again. It then goes on by itself.", w.m.Notice.Count),
+		[]string{
+			"On the box, see what takes the room: df -h, and du -sh in the folder that data names in schoolgate.yaml",
+			"Remove what does not belong to Schoolgate, or give the box a larger disk. Leave the records alone: what is past its time is removed by itself, and anything else would be missed.",
 		}
 }
 

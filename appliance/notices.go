@@ -50,6 +50,7 @@ func (a *Appliance) notices(now time.Time) (list []alerts.Notice) {
 	if status, err := SupplyStatusOf(a.config.Load(), now); err == nil { // else readiness says it
 		list = status.notices()
 	}
+	list = append(list, a.diskNotices()...)
 	if dead := a.alerts.current.Load().Status().Dead; dead > 0 {
 		list = append(list, alerts.Notice{Kind: alerts.NoticeUnheard, Count: dead})
 	}

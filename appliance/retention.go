@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -26,8 +25,6 @@ const (
 	retentionLook = 10 * time.Minute
 	// retentionPause is between two frames of a run: recording comes first.
 	retentionPause = 2 * time.Millisecond
-	// scarce is the share of the disk, in a hundred, below which space is scarce (F3).
-	scarce = 10
 )
 
 // retentionOf is what the school's policy says.
@@ -86,8 +83,8 @@ func (a *Appliance) retain(ctx context.Context, o audit.RetainOptions) (audit.Re
 
 // spaceScarce reports whether the disk is nearly full.
 func spaceScarce(dir string) bool {
-	var s syscall.Statfs_t
-	return syscall.Statfs(dir, &s) == nil && s.Bavail < s.Blocks*scarce/100
+	d, err := diskOf(dir)
+	return err == nil && d.used() > diskScarce
 }
 
 // held is what commands ask of legal holds and retention, over the control socket.

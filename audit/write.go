@@ -141,7 +141,11 @@ func (j *Journal) segmentFor(now time.Time, drop bool) error {
 		j.lostSync(err)
 	}
 	if w.file == nil {
-		if err := j.beginSegment(now); err != nil {
+		err := j.beginSegment(now)
+		if errors.Is(err, syscall.ENOSPC) && j.freeReserve() { // the month's key and the file itself need space, too
+			err = j.beginSegment(now)
+		}
+		if err != nil {
 			return fmt.Errorf("new segment: %w", err)
 		}
 		w.day = day

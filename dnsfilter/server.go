@@ -50,6 +50,7 @@ type Server struct {
 	jobs     sync.Pool
 	landings sync.Pool
 	flying   atomic.Int64 // questions that wait
+	sayLost  atomic.Int64 // when the log last said that events are lost, in seconds
 	waits    sync.WaitGroup
 	closed   sync.Once
 }
@@ -339,7 +340,10 @@ func (s *Server) guarded(write func() error) (err error) {
 
 func (s *Server) unrecorded(j *job, err error) {
 	s.metrics.unrecorded.Inc()
-	s.cfg.Log.Error("event not recorded, question refused", "err", err)
+	last, t := s.sayLost.Load(), time.Now().Unix()
+	if t-last >= 10 && s.sayLost.CompareAndSwap(last, t) { // a full disk must not fill the log too
+		s.cfg.Log.Error("event not recorded, question refused", "err", err)
+	}
 	s.servfail(j)
 }
 
