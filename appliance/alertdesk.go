@@ -12,6 +12,7 @@ import (
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -156,7 +157,7 @@ func (d *AlertDesk) await(ctx context.Context, id policy.EventID) bool {
 		if err == nil && listing.Cursor >= id {
 			return true
 		}
-		if running = Running(ctx, d.cfg.Box.Data); !running {
+		if running = control.Running(ctx, d.cfg.Box.Data); !running {
 			return false
 		}
 		select {

@@ -24,6 +24,7 @@ import (
 	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/dnsfilter"
 	"schoolgate/incidents"
 	"schoolgate/policy"
@@ -223,7 +224,7 @@ func (a *Appliance) openHealth(ctx context.Context) error {
 }
 
 func (a *Appliance) openControl(ctx context.Context) (err error) {
-	a.control, err = listenControl(ctx, a.box().Data)
+	a.control, err = control.Listen(ctx, a.box().Data)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/containment"
+	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -54,8 +55,8 @@ func Contained(cfg *configs.Config) (containment.State, error) {
 // once through the daemon where one is running. The text tells what was done.
 func Contain(ctx context.Context, cfg *configs.Config, c Containing) (string, error) {
 	var said string
-	err := command(ctx, cfg.Box.Data, "contain", c, &said)
-	if !errors.Is(err, ErrNotRunning) {
+	err := control.Ask(ctx, cfg.Box.Data, "contain", c, &said)
+	if !errors.Is(err, control.ErrNotRunning) {
 		return said, err
 	}
 	journal, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"schoolgate/clients"
+	"schoolgate/control"
 	"schoolgate/policy"
 )
 
@@ -76,7 +77,7 @@ func AskCutOff(ctx context.Context, dir string) (CutOff, error) {
 		return CutOff{}, err
 	}
 	var c CutOff
-	return c, commandAt(ctx, name, "cutoff", nil, &c)
+	return c, control.AskAt(ctx, name, "cutoff", nil, &c)
 }
 
 // guardHandler is what the firewall's guard may ask and tell.
@@ -106,7 +107,7 @@ func TellDropped(ctx context.Context, dir string, list []Dropped) error {
 		return err
 	}
 	var recorded int
-	if err := commandAt(ctx, name, "dropped", list, &recorded); err != nil {
+	if err := control.AskAt(ctx, name, "dropped", list, &recorded); err != nil {
 		return err
 	}
 	if recorded != len(list) {

@@ -16,6 +16,7 @@ import (
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -69,8 +70,8 @@ func Incidents(ctx context.Context, cfg *configs.Config) (*incidents.Register, e
 
 // Incident carries out one act on the register: through the daemon where one runs.
 func Incident(ctx context.Context, cfg *configs.Config, c incidents.Command) (i incidents.Incident, err error) {
-	err = command(ctx, cfg.Box.Data, "incident", c, &i)
-	if !errors.Is(err, ErrNotRunning) {
+	err = control.Ask(ctx, cfg.Box.Data, "incident", c, &i)
+	if !errors.Is(err, control.ErrNotRunning) {
 		return i, err
 	}
 	if err := os.MkdirAll(cfg.Box.Data, 0o700); err != nil {

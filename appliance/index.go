@@ -10,6 +10,7 @@ import (
 
 	"schoolgate/audit/index"
 	"schoolgate/configs"
+	"schoolgate/control"
 )
 
 // indexDir is the folder of the journal's index in the data directory.
@@ -57,11 +58,11 @@ func Index(cfg *configs.Config) (*index.Index, error) {
 // "", and says what came of it: by the daemon where one is running, else by itself.
 func Reindex(ctx context.Context, cfg *configs.Config, day string) (said string, err error) {
 	var dropped int
-	err = command(ctx, cfg.Box.Data, "reindex", day, &dropped)
+	err = control.Ask(ctx, cfg.Box.Data, "reindex", day, &dropped)
 	if err == nil {
 		return fmt.Sprintf("%d index files dropped; the appliance makes them anew, and searches read the journal meanwhile", dropped), nil
 	}
-	if !errors.Is(err, ErrNotRunning) {
+	if !errors.Is(err, control.ErrNotRunning) {
 		return "", err
 	}
 	maker, err := index.NewMaker(indexConfig(cfg, nil))

@@ -14,6 +14,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/policy"
 )
 
@@ -150,8 +151,8 @@ func (q *heldRequest) clean(lists policy.Classifier) {
 
 // held carries a request out, through the daemon where one is running.
 func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldReply, err error) {
-	err = command(ctx, cfg.Box.Data, "held", q, &reply)
-	if !errors.Is(err, ErrNotRunning) {
+	err = control.Ask(ctx, cfg.Box.Data, "held", q, &reply)
+	if !errors.Is(err, control.ErrNotRunning) {
 		return reply, err
 	}
 	j, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))

@@ -9,6 +9,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/policy"
 )
 
@@ -20,8 +21,8 @@ const maxAct = 64 << 10
 // else by itself. What it returns nil for is on disk; on an error the act must not
 // be carried out, since nobody would know of it.
 func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error {
-	err := command(ctx, cfg.Box.Data, "record", e, &e.ID)
-	if !errors.Is(err, ErrNotRunning) {
+	err := control.Ask(ctx, cfg.Box.Data, "record", e, &e.ID)
+	if !errors.Is(err, control.ErrNotRunning) {
 		return err
 	}
 	unsaidAct(listsAtRest(cfg), e)

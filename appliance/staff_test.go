@@ -8,6 +8,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/control"
 	"schoolgate/policy"
 )
 
@@ -21,7 +22,7 @@ func TestRecordAct(t *testing.T) {
 	}
 	a := &Appliance{journal: journal}
 	a.config.Store(cfg)
-	l, err := listenControl(t.Context(), cfg.Box.Data)
+	l, err := control.Listen(t.Context(), cfg.Box.Data)
 	if err != nil {
 		t.Fatal(err)
 	}

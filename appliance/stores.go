@@ -15,6 +15,7 @@ import (
 	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/configs"
+	"schoolgate/control"
 )
 
 // BuildStore builds a store of feeds and says what came of it. With b.Out it is
@@ -77,8 +78,8 @@ func readable(cfg *configs.Config, feeds []blocklists.Feed) ([]blocklists.Feed, 
 
 // takenUp asks a running appliance to reload, and says how it stands.
 func takenUp(ctx context.Context, cfg *configs.Config) (string, error) {
-	said, err := RequestReload(ctx, cfg.Box.Data)
-	if errors.Is(err, ErrNotRunning) {
+	said, err := control.Reload(ctx, cfg.Box.Data)
+	if errors.Is(err, control.ErrNotRunning) {
 		return "it will be in force when the appliance starts", nil
 	}
 	return said, err

@@ -12,6 +12,7 @@ import (
 
 	"schoolgate/appliance"
 	"schoolgate/configs"
+	"schoolgate/control"
 )
 
 type serveCmd struct {
@@ -103,8 +104,8 @@ func (c *reloadCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	changed, err := appliance.RequestReload(s.ctx, cfg.Box.Data)
-	if errors.Is(err, appliance.ErrNotRunning) {
+	changed, err := control.Reload(s.ctx, cfg.Box.Data)
+	if errors.Is(err, control.ErrNotRunning) {
 		return fmt.Errorf("nothing to reload: %w; the configuration is good and will be in force at the next start", err)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"schoolgate/appliance"
+	"schoolgate/control"
 	"schoolgate/terms"
 )
 
@@ -32,8 +33,8 @@ func (c *termsSaveCmd) Run(s *session) error {
 		return err
 	}
 	fmt.Fprintf(s.stdout, "saved as revision %d\n", r.Number)
-	changed, err := appliance.RequestReload(s.ctx, cfg.Box.Data)
-	if errors.Is(err, appliance.ErrNotRunning) {
+	changed, err := control.Reload(s.ctx, cfg.Box.Data)
+	if errors.Is(err, control.ErrNotRunning) {
 		changed, err = "in force at the next start", nil
 	}
 	if err != nil {

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"incidents":   {"policy"},
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
+	"control":     nil, // a socket, and what goes over it is its users'
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
@@ -46,11 +47,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents",
+		"containment", "incidents", "control",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},
