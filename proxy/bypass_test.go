@@ -106,3 +106,14 @@ func TestBypassForms(t *testing.T) {
 		}
 	}
 }
+
+// TestNestedRefused: the refusal, the category and the record are those of the
+// page inside.
+func TestNestedRefused(t *testing.T) {
+	g := newGlass(t, hello, nil)
+	resp, err := g.device(g.school, true).Get(g.url("open.test", "/see/https://blocked.test/x"))
+	bodyOf(t, resp, err)
+	if all := g.events(); resp == nil || resp.StatusCode != 403 || all[len(all)-1] != "inspect open.test/see/https:/blocked.test/x block nested" && all[len(all)-1] != "inspect open.test/see/https://blocked.test/x block nested" {
+		t.Errorf("%v, events %q", resp, all)
+	}
+}

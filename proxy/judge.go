@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/nested"
 	"schoolgate/proxy/pagescan"
 )
 
@@ -201,6 +202,29 @@ func (s *Server) decide(t *target) policy.Ruling {
 	if a, ok := t.Host.Addr(); ok && r.Band().Pupil() && onNoList(r.Reason) && !s.destinations.listed(a) {
 		t.finding = findingLiteral
 		return refuse(r, policy.ReasonProtocol)
+	}
+	return r
+}
+
+// throughTo is the ruling on what an allowed address fetches for the client: the
+// first address in it that is refused refuses it too.
+func (s *Server) throughTo(t *target, r policy.Ruling) policy.Ruling {
+	if !nested.May(t.Host.String(), t.Path) {
+		return r
+	}
+	list := nested.Addresses(t.Host, t.Path, r.Reason == policy.ReasonUncategorised)
+	for _, u := range list {
+		q := t.Request
+		q.Host, q.Path = u.Host, u.Path
+		inner := s.decider.Decide(q)
+		if inner.Verdict == policy.Allow {
+			continue
+		}
+		if inner.Reason == policy.ReasonUncategorised && r.Reason != policy.ReasonUncategorised {
+			continue // the service is allowed, and nobody refused the page
+		}
+		t.finding = findingNested
+		return inner
 	}
 	return r
 }

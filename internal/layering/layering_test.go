@@ -39,8 +39,9 @@ var mayImport = map[string][]string{
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
 	"dnsfilter/dnssec":   nil, // knows of the DNS and of nothing else
-	"proxy":              {"policy", "proxy/sniff", "proxy/inspect", "proxy/pagescan", "internal/inside"},
+	"proxy":              {"policy", "proxy/sniff", "proxy/nested", "proxy/inspect", "proxy/pagescan", "internal/inside"},
 	"proxy/sniff":        {"policy"},
+	"proxy/nested":       {"policy"},
 	"proxy/inspect":      {"policy"},
 	"proxy/pagescan":     {"policy", "internal/phrases"},
 	"proxy/bench":        nil, // measurements, all in tests

@@ -1,4 +1,4 @@
-package proxy
+package nested
 
 import (
 	"encoding/base64"
@@ -61,33 +61,22 @@ func TestNested(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		for i, n := range nested(u.Host, u.Path, true) {
+		for i, n := range Addresses(u.Host, u.Path, true) {
 			if i > 0 {
 				got += " "
 			}
 			got += n.String()
 		}
 		if got != c.want {
-			t.Errorf("%s: nested(%s) = %q, want %q", c.name, c.address, got, c.want)
+			t.Errorf("%s: Addresses(%s) = %q, want %q", c.name, c.address, got, c.want)
 		}
 	}
 	known, err := policy.ParseURL("https://news.test/share?url=https://bad.example/x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := nested(known.Host, known.Path, false); got != nil {
+	if got := Addresses(known.Host, known.Path, false); got != nil {
 		t.Errorf("a parameter of a known site that fetches nothing: %v", got)
-	}
-}
-
-// TestNestedRefused: the refusal, the category and the record are those of the
-// page inside.
-func TestNestedRefused(t *testing.T) {
-	g := newGlass(t, hello, nil)
-	resp, err := g.device(g.school, true).Get(g.url("open.test", "/see/https://blocked.test/x"))
-	bodyOf(t, resp, err)
-	if all := g.events(); resp == nil || resp.StatusCode != 403 || all[len(all)-1] != "inspect open.test/see/https:/blocked.test/x block nested" && all[len(all)-1] != "inspect open.test/see/https://blocked.test/x block nested" {
-		t.Errorf("%v, events %q", resp, all)
 	}
 }
 
@@ -99,13 +88,13 @@ func FuzzNested(f *testing.F) {
 		if err != nil || len(path) > policy.MaxURL {
 			return
 		}
-		list := nested(h, policy.ParseRequestPath(path), true)
-		if len(list) > maxNested {
+		list := Addresses(h, policy.ParseRequestPath(path), true)
+		if len(list) > Max {
 			t.Errorf("%d addresses", len(list))
 		}
 		for _, u := range list {
 			if u.Host.IsZero() || u.Host == h || u.Path == "" {
-				t.Errorf("nested(%q, %q) = %+v", name, path, u)
+				t.Errorf("Addresses(%q, %q) = %+v", name, path, u)
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-package proxy
+package nested
 
 import (
 	"encoding/base64"
@@ -9,11 +9,8 @@ import (
 	"schoolgate/policy"
 )
 
-// A page that fetches other pages (a translator, an archive, a preview) is
-// judged as if the page in it were visited (Y13).
-
-// maxNested is how many addresses inside one address are judged.
-const maxNested = 4
+// Max is how many addresses inside one address are judged.
+const Max = 4
 
 // carrier is a service that fetches the address in a parameter.
 type carrier struct {
@@ -50,13 +47,13 @@ var carriers = []carrier{
 // "-" for "." and "--" for "-".
 var mirrors = []string{".translate.goog", ".cdn.ampproject.org", ".turbopages.org"}
 
-// nested lists the addresses inside an address: in a label of its host, in its
+// Addresses lists the addresses inside an address: in a label of its host, in its
 // path, and in the parameters of services that fetch them. With anywhere, every
 // parameter counts: of a site nobody knows, nobody knows what it does with them.
-func nested(h policy.Host, path string, anywhere bool) []policy.URL {
+func Addresses(h policy.Host, path string, anywhere bool) []policy.URL {
 	var list []policy.URL
 	add := func(raw string) {
-		if u, ok := address(raw); ok && u.Host != h && len(list) < maxNested && !slices.Contains(list, u) {
+		if u, ok := address(raw); ok && u.Host != h && len(list) < Max && !slices.Contains(list, u) {
 			list = append(list, u)
 		}
 	}
@@ -75,8 +72,8 @@ func nested(h policy.Host, path string, anywhere bool) []policy.URL {
 	return list
 }
 
-// mayCarry tells nearly every address apart at a glance: it holds no other.
-func mayCarry(host, path string) bool {
+// May tells nearly every address apart at a glance: it holds no other.
+func May(host, path string) bool {
 	for _, suffix := range mirrors {
 		if strings.HasSuffix(host, suffix) {
 			return true
@@ -261,27 +258,4 @@ func fromBase64(s string) string {
 		}
 	}
 	return ""
-}
-
-// throughTo is the ruling on what an allowed address fetches for the client: the
-// first address in it that is refused refuses it too.
-func (s *Server) throughTo(t *target, r policy.Ruling) policy.Ruling {
-	if !mayCarry(t.Host.String(), t.Path) {
-		return r
-	}
-	list := nested(t.Host, t.Path, r.Reason == policy.ReasonUncategorised)
-	for _, u := range list {
-		q := t.Request
-		q.Host, q.Path = u.Host, u.Path
-		inner := s.decider.Decide(q)
-		if inner.Verdict == policy.Allow {
-			continue
-		}
-		if inner.Reason == policy.ReasonUncategorised && r.Reason != policy.ReasonUncategorised {
-			continue // the service is allowed, and nobody refused the page
-		}
-		t.finding = findingNested
-		return inner
-	}
-	return r
 }
