@@ -162,6 +162,8 @@ type Service struct {
 	mu     sync.Mutex
 	health health
 	closed bool
+
+	outright map[string]time.Time // when a notice was last sent past the outbox
 }
 
 // New checks cfg and opens the state in cfg.Dir, which one process at a time
@@ -177,7 +179,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, ledger: l, log: cfg.Log,
-		mailReady: map[string]chan struct{}{}, changed: make(chan struct{}, 1),
+		mailReady: map[string]chan struct{}{}, changed: make(chan struct{}, 1), outright: map[string]time.Time{},
 	}
 	for _, by := range s.lanes() {
 		s.mailReady[by] = make(chan struct{}, 1)

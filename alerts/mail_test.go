@@ -84,6 +84,8 @@ func TestMailWording(t *testing.T) {
 		{"notice_red_never_fetched", console, notice(Notice{Kind: NoticeRed, Feed: "odd\r\nBcc: all@school.example"}, at)},
 		{"notice_undelivered", console, notice(Notice{Kind: NoticeUnheard, Count: 3}, at)},
 		{"notice_disk", console, notice(Notice{Kind: NoticeDisk, Count: 84}, at)},
+		{"notice_closed", console, notice(Notice{Kind: NoticeClosed}, at)},
+		{"notice_faults", console, notice(Notice{Kind: NoticeFaults, Count: 4}, at)},
 		{"after_new_year", console, Mail{Kind: kindNew, Seq: 1, Alerts: one, Severity: 1, Count: 2, First: at, Last: at, Queued: at.AddDate(0, 2, 0)}},
 	}
 	for _, tt := range tests {

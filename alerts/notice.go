@@ -18,6 +18,8 @@ const (
 	NoticeRed     NoticeKind = "red"         // a mandatory list can no longer be relied upon (I2)
 	NoticeUnheard NoticeKind = "undelivered" // alert mails were given up
 	NoticeDisk    NoticeKind = "disk"        // the disk fills (F3)
+	NoticeClosed  NoticeKind = "closed"      // nothing can be recorded, so nobody is served (F3, F4)
+	NoticeFaults  NoticeKind = "faults"      // our own code fails again and again (F26)
 	NoticeAlive   NoticeKind = "alive"       // the box works and can send (T19)
 )
 
@@ -29,7 +31,8 @@ type Notice struct {
 	Version uint64     `json:"version,omitempty"` // of NoticeHeld
 	Since   time.Time  `json:"since,omitzero"`    // zero: from the beginning
 	// Count is the mails given up; of a version held back, the protected sites it
-	// would block; of a disk, how much of it is in use, in a hundred.
+	// would block; of a disk, how much of it is in use, in a hundred; the faults within
+	// an hour.
 	Count int `json:"count,omitempty"`
 	Used  int `json:"used,omitempty"` // sites in use last week that it would block
 }
@@ -68,6 +71,9 @@ func (s *Service) Notice(ctx context.Context, n Notice) (queued int, err error) 
 	defer s.mu.Unlock()
 	if s.closed || ctx.Err() != nil {
 		return 0, errors.Join(errors.New("alerts: notice not taken: closing"), ctx.Err())
+	}
+	if told, ok := s.outright[n.key()]; ok && time.Since(told) < noticeEvery {
+		return 0, nil
 	}
 	due := false
 	if err := s.ledger.view(func(t *tx) (err error) { due, err = t.noticeDue(n.key()); return err }); err != nil || !due {

@@ -17,6 +17,10 @@ func (w *writer) noticeSubject() string {
 		return "Schoolgate: alert e-mails could not be delivered"
 	case NoticeDisk:
 		return fmt.Sprintf("Schoolgate: the disk is %d%% full", n.Count)
+	case NoticeClosed:
+		return "Schoolgate has closed the internet: it cannot keep records"
+	case NoticeFaults:
+		return "Schoolgate: a fault in the filter itself keeps coming back"
 	case NoticeAlive:
 		return "Schoolgate is working and can reach you"
 	}
@@ -29,6 +33,7 @@ func (w *writer) noticeText() string {
 	}
 	said := map[NoticeKind]func() (string, []string){
 		NoticeHeld: w.held, NoticeRed: w.red, NoticeUnheard: w.unheard, NoticeDisk: w.disk,
+		NoticeClosed: w.closed, NoticeFaults: w.faults,
 	}[w.m.Notice.Kind]
 	if said == nil {
 		said = func() (string, []string) {
@@ -108,6 +113,25 @@ func (w *writer) disk() (string, []string) {
 		[]string{
 			"On the box, see what takes the room: df -h, and du -sh in the folder that data names in schoolgate.yaml",
 			"Remove what does not belong to Schoolgate, or give the box a larger disk. Leave the records alone: what is past its time is removed by itself, and anything else would be missed.",
+		}
+}
+
+func (w *writer) closed() (string, []string) {
+	return "Schoolgate could not write its records when it last tried. Nothing is let through unrecorded, so pupils and staff cannot browse; a child's help-lines still work. " +
+			"It tries again at every request, and opens by itself once the disk takes records.",
+		[]string{
+			"On the box, see why: the line journal of the page /readyz, and journalctl -u schoolgate",
+			"If the disk is full, make room, but leave Schoolgate's own records alone. If it has failed or is read-only, see dmesg, and have it replaced.",
+			"Tell the school that this is no fault of the internet line, and when you expect it to be mended.",
+		}
+}
+
+func (w *writer) faults() (string, []string) {
+	return fmt.Sprintf("Within an hour Schoolgate's own code failed on %d requests. Each was refused and none let through. "+
+			"A page or app may not work for the children until this is mended.", w.m.Notice.Count),
+		[]string{
+			"On the box, see where it failed: journalctl -u schoolgate. Those lines hold no names and no websites, so they may be sent on.",
+			"If there is a newer version of Schoolgate, install it. If not, please report the fault with those lines.",
 		}
 }
 

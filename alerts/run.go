@@ -276,11 +276,7 @@ func (g *gate) shut(t Trouble) {
 
 // deliver tries one mail and writes down how it went.
 func (s *Service) deliver(ctx, sending context.Context, m *Mail, g *gate) {
-	mailer := s.cfg.Mailer
-	if lane(m.To) != "" {
-		mailer = s.cfg.Hooks
-	}
-	err := mailer.Send(sending, s.message(m))
+	err := s.mailer(m.To).Send(sending, s.message(m))
 	trouble := TroubleNone
 	if err != nil {
 		trouble = troubleOf(err)

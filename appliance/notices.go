@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"schoolgate/alerts"
@@ -20,6 +21,7 @@ const (
 // looks at what is so, not at what happened, so that a version held back by a
 // command, or while the box was off, is told as well.
 func (a *Appliance) runNotices(ctx context.Context) error {
+	ours := &faults{from: a.registry}
 	timer := time.NewTimer(firstNotice)
 	defer timer.Stop()
 	for {
@@ -28,7 +30,7 @@ func (a *Appliance) runNotices(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		for _, n := range a.notices(time.Now()) {
+		for _, n := range a.notices(time.Now(), ours) {
 			a.tellKeepers(ctx, n)
 		}
 		timer.Reset(noticeEvery)
@@ -36,7 +38,12 @@ func (a *Appliance) runNotices(ctx context.Context) error {
 }
 
 func (a *Appliance) tellKeepers(ctx context.Context, n alerts.Notice) {
-	queued, err := a.alerts.current.Load().Notice(ctx, n)
+	service := a.alerts.current.Load()
+	queued, err := service.Notice(ctx, n)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, alerts.ErrNoRoom) { // the disk of the outbox takes nothing
+		a.log.Error("notice to IT and leadership cannot be kept, sending it at once", "about", string(n.Kind), "err", err)
+		queued, err = service.Outright(ctx, n)
+	}
 	switch {
 	case err != nil && ctx.Err() == nil:
 		a.log.Error("notice to IT and leadership not taken, trying again in a minute", "about", string(n.Kind), "err", err)
@@ -46,9 +53,17 @@ func (a *Appliance) tellKeepers(ctx context.Context, n alerts.Notice) {
 }
 
 // notices is what a person must be told of now.
-func (a *Appliance) notices(now time.Time) (list []alerts.Notice) {
+func (a *Appliance) notices(now time.Time, ours *faults) (list []alerts.Notice) {
+	if a.journal.Err() != nil {
+		list = append(list, alerts.Notice{Kind: alerts.NoticeClosed})
+	}
+	if n, err := ours.lately(now); err != nil {
+		a.log.Error("faults not counted", "err", err)
+	} else if n >= manyFaults {
+		list = append(list, alerts.Notice{Kind: alerts.NoticeFaults, Count: n})
+	}
 	if status, err := SupplyStatusOf(a.config.Load(), now); err == nil { // else readiness says it
-		list = status.notices()
+		list = append(list, status.notices()...)
 	}
 	list = append(list, a.diskNotices()...)
 	if dead := a.alerts.current.Load().Status().Dead; dead > 0 {
