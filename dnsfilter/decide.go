@@ -345,7 +345,8 @@ func cloaks(asked, behind *policy.Ruling) bool {
 		return false
 	}
 	switch behind.Reason {
-	case policy.ReasonCategory, policy.ReasonException, policy.ReasonNotReady:
+	case policy.ReasonCategory, policy.ReasonException, policy.ReasonNotReady,
+		policy.ReasonBadHost: // nothing of the name can be read: no list could know it
 		return true
 	}
 	return false

@@ -26,6 +26,9 @@ var (
 type rules map[string]policy.Ruling
 
 func (r rules) Decide(q policy.Request) policy.Ruling {
+	if q.Host.IsZero() {
+		return ruling(policy.Block, policy.ReasonBadHost, policy.Uncategorised, ks2)
+	}
 	for name := q.Host.String(); name != ""; {
 		if ruling, ok := r[name]; ok {
 			return ruling

@@ -183,9 +183,8 @@ func (r givenRecord) holds(ip [16]byte) bool {
 }
 
 // leadsTo reports whether the record holds just these addresses, in any order:
-// upstreams rotate them.
+// upstreams rotate them. Of more than can be kept it is not known.
 func (r givenRecord) leadsTo(addrs []netip.Addr) bool {
-	addrs = addrs[:min(len(addrs), maxGiven)]
 	if len(r)-givenHeader-int(r[3]) != 16*len(addrs) {
 		return false
 	}

@@ -50,6 +50,16 @@ func TestGiven(t *testing.T) {
 			t.Errorf("%s: -want +got\n%s", tc.promise, diff)
 		}
 	}
+	crowd := make([]netip.Addr, maxGiven+1)
+	for i := range crowd {
+		crowd[i] = netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+	}
+	many := answer{client: tablet, name: []byte("\x04many\x07example\x00"), qtype: dns.TypeA, addrs: crowd, clear: true}
+	g.add(&many)
+	crowd[maxGiven] = two
+	if g.renew(&many) {
+		t.Error("an address beyond those that are kept is taken for judged")
+	}
 	for i := range 50_000 { // more than there is room for: the oldest go
 		tell(tablet, fmt.Sprintf("name%d.example", i), time.Minute, one)
 	}

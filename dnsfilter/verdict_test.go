@@ -47,8 +47,14 @@ func TestVerdicts(t *testing.T) {
 		"_sip._tcp.open.example. 300 IN SRV 1 1 5060 open.example.",
 		`https.example. 300 IN HTTPS 1 . alpn="h3,h2" ipv4hint=203.0.113.11 ech="AEX+DQBBpQAgACB="`,
 		`front.example. 300 IN HTTPS 1 casino.example. alpn="h2"`,
+		"beside.example. 300 IN CNAME casino.example.", "beside.example. 300 IN A 203.0.113.20",
+		`unread.example. 300 IN CNAME casino\.example.`, `casino\.example. 300 IN A 203.0.113.2`,
 		"dns.a.example. 300 IN A 203.0.113.12",
 	)
+	for i := range 17 { // one more than can be judged, and the last of them hides
+		d.upstream.Add(t, fmt.Sprintf(`fronts.example. 300 IN HTTPS %d front%d.example. alpn="h2"`, i+1, i))
+	}
+	d.upstream.Add(t, `fronts.example. 300 IN HTTPS 99 casino.example. alpn="h2"`)
 	const b, a = policy.Block, policy.Allow
 	for _, tc := range []struct {
 		promise string
@@ -76,6 +82,10 @@ func TestVerdicts(t *testing.T) {
 		{"a CNAME to a blocked name is blocked", "cloak.example", dns.TypeA, "NOERROR | A 192.0.2.80", 15, b, policy.ReasonCategory, "cname_cloak"},
 		{"at any depth", "deep.example", dns.TypeA, "NOERROR | A 192.0.2.80", 15, b, policy.ReasonMandatory, "cname_cloak"},
 		{"an HTTPS record that leads to a blocked name too", "front.example", dns.TypeHTTPS, "NOERROR", 15, b, policy.ReasonCategory, "cname_cloak"},
+		{"more of them than can be judged are no answer", "fronts.example", dns.TypeHTTPS, "SERVFAIL", 22, a, policy.ReasonUncategorised, ""},
+		{"a CNAME beside an address leads there all the same", "beside.example", dns.TypeA, "NOERROR | A 192.0.2.80", 15, b, policy.ReasonCategory, "cname_cloak"},
+		{"who asks for the CNAME is not told it either", "cloak.example", dns.TypeCNAME, "NOERROR", 15, b, policy.ReasonCategory, "cname_cloak"},
+		{"nor led to a name that cannot be read", "unread.example", dns.TypeA, "NOERROR | A 192.0.2.80", 15, b, policy.ReasonBadHost, "cname_cloak"},
 		{"what carries an approved site need not be approved", "www.approved.example", dns.TypeA, "NOERROR | CNAME x.cdn.example. | A 203.0.113.4", 0, a, policy.ReasonApproved, ""},
 		{"a search engine is its safe host", "www.google.com", dns.TypeA, "NOERROR | CNAME forcesafesearch.google.com. | A 216.239.38.120", 4, a, policy.ReasonUncategorised, ""},
 		{"over IPv6", "www.google.com", dns.TypeAAAA, "NOERROR | CNAME forcesafesearch.google.com. | AAAA 2001:4860:4802:32::78", 4, a, policy.ReasonUncategorised, ""},

@@ -97,14 +97,18 @@ func (v *vetted) follow(records []dns.RR, name string, q Question) (end string, 
 				v.keep(rr)
 			}
 		}
-		v.targets(name, q)
-		if next == "" || hasOwner(v.msg.Answer, name, q.Type) {
-			return name, nil
+		if err := v.targets(name, q); err != nil {
+			return "", err
 		}
 		if next == name || slices.Contains(v.chain, next) {
 			return "", errLoop
 		}
-		v.chain = append(v.chain, next)
+		if next != "" {
+			v.chain = append(v.chain, next)
+		}
+		if next == "" || hasOwner(v.msg.Answer, name, q.Type) { // a CNAME beside other records leads on all the same
+			return name, nil
+		}
 		name = next
 	}
 	return "", errLoop
@@ -128,22 +132,39 @@ func (v *vetted) keepDNAME(rr dns.RR, name string, q Question) {
 	}
 }
 
-// targets adds the names that HTTPS and SVCB records lead to: a browser goes
-// there as it follows a CNAME.
-func (v *vetted) targets(name string, q Question) {
-	if q.Type != dns.TypeHTTPS && q.Type != dns.TypeSVCB {
-		return
-	}
+// targets adds the names that HTTPS and SVCB records lead to, as a browser goes there
+// like along a CNAME, and those of aliases that were themselves asked for. There may be
+// no more than can be kept: each of them has to be judged.
+func (v *vetted) targets(name string, q Question) error {
 	for _, rr := range v.msg.Answer {
-		s := svcb(rr)
-		if s == nil || s.Target == "." {
+		target := strings.ToLower(leadsTo(rr, q.Type))
+		if target == "" || target == "." || target == name || slices.Contains(v.chain, target) {
 			continue
 		}
-		target := strings.ToLower(s.Target)
-		if target != name && !slices.Contains(v.chain, target) && len(v.chain) < maxChain {
-			v.chain = append(v.chain, target)
+		if len(v.chain) == maxChain {
+			return errLoop
 		}
+		v.chain = append(v.chain, target)
 	}
+	return nil
+}
+
+// leadsTo gives the name that a record of the type asked for leads to.
+func leadsTo(rr dns.RR, qtype uint16) string {
+	if rr.Header().Rrtype != qtype {
+		return ""
+	}
+	switch rr := rr.(type) {
+	case *dns.HTTPS:
+		return rr.Target
+	case *dns.SVCB:
+		return rr.Target
+	case *dns.CNAME:
+		return rr.Target
+	case *dns.DNAME:
+		return rr.Target
+	}
+	return ""
 }
 
 // authority keeps the SOA of a negative answer if it can speak for the name, and
