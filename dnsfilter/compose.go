@@ -177,12 +177,3 @@ func (m *message) opt(q *query) {
 	}
 	m.ar++
 }
-
-// bare is the answer to a packet whose question cannot be read or is not looked
-// at: the header alone, with the ID and operation of what came.
-func bare(b []byte, q *query, rcode int) []byte {
-	flags := uint16(bitQR|bitRA) | q.flags&(0xF<<11|bitRD|bitCD)
-	b = binary.BigEndian.AppendUint16(b[:0], q.id)
-	b = binary.BigEndian.AppendUint16(b, flags|uint16(rcode&0xF))
-	return append(b, 0, 0, 0, 0, 0, 0, 0, 0)
-}

@@ -153,7 +153,7 @@ func refusedType(q *query) (rcode int, refused bool) {
 		return dns.RcodeRefused, true // CHAOS asks about the box; nothing else exists
 	}
 	switch q.qtype {
-	case dns.TypeNone, dns.TypeOPT:
+	case dns.TypeNone, dns.TypeOPT, dns.TypeNXNAME: // never a question (RFC 9824 for the last)
 		return dns.RcodeFormatError, true
 	case dns.TypeAXFR, dns.TypeIXFR, dns.TypeNULL: // NULL carries tunnels and nothing else (Y29)
 		return dns.RcodeRefused, true

@@ -74,8 +74,10 @@ func (q *query) read(pkt []byte) reading {
 	switch opcode := int(q.flags >> 11 & 0xF); opcode {
 	case dns.OpcodeQuery:
 	case dns.OpcodeNotify, dns.OpcodeUpdate:
+		q.noteOPT(pkt)
 		return readRefused
 	default:
+		q.noteOPT(pkt)
 		return readNotImp
 	}
 	qd, an := binary.BigEndian.Uint16(pkt[4:]), binary.BigEndian.Uint16(pkt[6:])
@@ -105,6 +107,17 @@ func (q *query) read(pkt []byte) reading {
 		return readFormErr
 	}
 	return readQuery
+}
+
+// noteOPT looks where an operation that is not done usually has its OPT record: who sent
+// one gets one back, whatever the answer (RFC 6891 6.1.1).
+func (q *query) noteOPT(pkt []byte) {
+	if binary.BigEndian.Uint64(pkt[4:]) != 1<<48|1 { // one question, one record behind it
+		return
+	}
+	if at, ok := q.readQuestion(pkt); ok {
+		q.readAdditional(pkt, at)
+	}
 }
 
 // readEmpty reads a query that asks for nothing but a cookie (RFC 7873 5.4).

@@ -253,7 +253,7 @@ func (s *Server) begin(j *job) (o outcome) {
 		if !j.stream {
 			return drop
 		}
-		return s.bare(j, dns.RcodeRefused)
+		return s.refuse(j)
 	}
 	good := false
 	if j.q.cookie != nil {
@@ -300,7 +300,17 @@ func (s *Server) outsider(j *job) outcome {
 	if j.came == readIgnore || !s.strays.AllowN(j.start, 1) {
 		return drop
 	}
-	return s.bare(j, dns.RcodeRefused)
+	return s.refuse(j)
+}
+
+// refuse turns down what is not looked at for who sent it. The answer repeats the
+// question, or many devices would take it for none.
+func (s *Server) refuse(j *job) outcome {
+	if j.came != readQuery {
+		return s.bare(j, dns.RcodeRefused)
+	}
+	j.q.cookie = nil
+	return s.empty(j, dns.RcodeRefused)
 }
 
 // empty answers with the code and an OPT record and nothing else.
@@ -312,10 +322,10 @@ func (s *Server) empty(j *job, rcode int) outcome {
 	return reply
 }
 
+// bare answers a packet whose question cannot be read or is not looked at.
 func (s *Server) bare(j *job, rcode int) outcome {
-	j.buf = bare(j.buf, &j.q, rcode)
-	s.metrics.rcode(rcode)
-	return reply
+	j.q.empty, j.q.cookie = true, nil
+	return s.empty(j, rcode)
 }
 
 // record puts the event into the journal; an answer whose event is not there

@@ -59,7 +59,7 @@ func TestEDNSCompliance(t *testing.T) {
 			option(m, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"})
 			option(m, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
 		}, "NOERROR", true},
-		{"two OPT records are malformed", func(m *dns.Msg) { m.Extra = append(m.Extra, dns.Copy(m.Extra[0])) }, "FORMERR", false},
+		{"two OPT records are malformed", func(m *dns.Msg) { m.Extra = append(m.Extra, dns.Copy(m.Extra[0])) }, "FORMERR", true},
 		{"OPT below a name is malformed", func(m *dns.Msg) { m.Extra[0].Header().Name = "a." }, "FORMERR", false},
 		{"no recursion desired", func(m *dns.Msg) { m.RecursionDesired = false }, "NOERROR", true},
 		{"AA is ignored", func(m *dns.Msg) { m.Authoritative = true }, "NOERROR", true},
@@ -72,15 +72,19 @@ func TestEDNSCompliance(t *testing.T) {
 			m.Question[0] = dns.Question{Name: "version.bind.", Qtype: dns.TypeTXT, Qclass: dns.ClassCHAOS}
 		}, "REFUSED", true},
 		{"class ANY is refused", func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY }, "REFUSED", true},
-		{"UPDATE is refused", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }, "REFUSED", false},
-		{"NOTIFY is refused", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, "REFUSED", false},
-		{"STATUS is not implemented", func(m *dns.Msg) { m.Opcode = dns.OpcodeStatus }, "NOTIMP", false},
-		{"an unknown operation too", func(m *dns.Msg) { m.Opcode = 15 }, "NOTIMP", false},
+		{"UPDATE is refused", func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }, "REFUSED", true},
+		{"NOTIFY is refused", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, "REFUSED", true},
+		{"STATUS is not implemented", func(m *dns.Msg) { m.Opcode = dns.OpcodeStatus }, "NOTIMP", true},
+		{"an unknown operation too", func(m *dns.Msg) { m.Opcode = 15 }, "NOTIMP", true},
+		{"a cookie of a wrong length is malformed", func(m *dns.Msg) {
+			option(m, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123"})
+		}, "FORMERR", true},
+		{"a type that is never asked for", func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNXNAME }, "FORMERR", true},
 		{"IXFR with its SOA is refused", func(m *dns.Msg) {
 			m.Question[0].Qtype = dns.TypeIXFR
 			m.Ns = append(m.Ns, &dns.SOA{Hdr: dns.RR_Header{Name: "open.example.", Rrtype: dns.TypeSOA, Class: 1}, Ns: ".", Mbox: "."})
 		}, "REFUSED", false},
-		{"no question is malformed", func(m *dns.Msg) { m.Question = nil }, "FORMERR", false},
+		{"no question is malformed", func(m *dns.Msg) { m.Question = nil }, "FORMERR", true},
 		{"two questions are malformed", func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }, "FORMERR", false},
 		{"an answer in a question is malformed", func(m *dns.Msg) {
 			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: "open.example.", Rrtype: 1, Class: 1}, A: net.IPv4(1, 2, 3, 4)})
@@ -267,8 +271,9 @@ func TestOutsiders(t *testing.T) {
 			break
 		}
 		answers++
-		if buf[3]&0xF != dns.RcodeRefused || n > len(pkt) {
-			t.Fatalf("an outsider gets %x, want a REFUSED no longer than the question", buf[:n])
+		r := new(dns.Msg)
+		if err := r.Unpack(buf[:n]); err != nil || r.Rcode != dns.RcodeRefused || n > len(pkt) || len(r.Question) != 1 || r.IsEdns0() == nil {
+			t.Fatalf("an outsider gets %x, want a REFUSED of its question, and no longer", buf[:n])
 		}
 	}
 	if answers == 0 || answers > 20 {
