@@ -30,6 +30,7 @@ type job struct {
 	port   *port      // the socket it came to, of a packet
 	send   func(*job) // of a stream: takes the answer, and the job back
 	owner  *Server    // of a job that waits
+	waits  wait       // and for what
 	start  time.Time
 	guest  *guest
 

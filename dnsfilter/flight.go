@@ -16,20 +16,23 @@ import (
 // device asks again, and nobody else is held up. A job of a stream is handed to
 // its send; one that came in a packet is answered from the port it came to.
 func (s *Server) await(ctx context.Context, j *job, stage *upstream.Stage) {
-	if !s.guests.takeOff(j.guest) {
+	if j.waits = forUpstream; j.ruling.Severity > 0 {
+		j.waits = forDisk
+	}
+	if !s.guests.takeOff(j.guest, j.waits) {
 		s.metrics.dropped.WithLabelValues("client_in_flight").Inc()
 		s.overloaded(j)
 		return
 	}
-	if s.flying.Add(1) > int64(s.cfg.MaxInFlight) {
-		s.flying.Add(-1)
-		s.guests.land(j.guest)
+	if int(s.flying[j.waits].Add(1)) > j.waits.share(s.cfg.MaxInFlight) {
+		s.flying[j.waits].Add(-1)
+		s.guests.land(j.guest, j.waits)
 		s.metrics.dropped.WithLabelValues("in_flight").Inc()
 		s.overloaded(j)
 		return
 	}
 	s.waits.Add(1)
-	if j.ruling.Severity > 0 {
+	if j.waits == forDisk {
 		s.waits.Go(func() {
 			s.finish(ctx, j)
 			s.depart(j)
@@ -112,8 +115,8 @@ func (s *Server) depart(j *job) {
 }
 
 func (s *Server) settle(j *job) {
-	s.flying.Add(-1)
-	s.guests.land(j.guest)
+	s.flying[j.waits].Add(-1)
+	s.guests.land(j.guest, j.waits)
 }
 
 // deliver sends an answer the way its question came.

@@ -94,7 +94,7 @@ func (b *batch) fake(write func(pkt []byte) int) {
 // settleFake asks upstreams what a batch has left open, and waits for the answers.
 func (s *Server) settleFake(b *batch) {
 	b.stage.Depart()
-	for s.flying.Load() > 0 && b.stage.Waiting() {
+	for s.flying[forUpstream].Load() > 0 && b.stage.Waiting() {
 		b.stage.Await(b.port.fd)
 	}
 	s.waits.Wait()

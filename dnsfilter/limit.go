@@ -15,7 +15,7 @@ import (
 type guests struct {
 	rate   float64 // questions a second; 0 for no limit
 	burst  float64
-	flying int32 // in flight, for one client
+	flying int // in flight, for one client
 	seed   maphash.Seed
 	shards [guestShards]guestShard
 }
@@ -35,11 +35,29 @@ type guest struct {
 	text   string // the address as events write it
 	tokens float64
 	last   time.Time
-	flying atomic.Int32
+	flying [numWaits]atomic.Int32
+}
+
+// wait is what a question waits for. Flagged ones have places of their own, or a device
+// could keep its attempts out of the record by names that wait in vain.
+type wait uint8
+
+const (
+	forUpstream wait = iota
+	forDisk          // its event is flagged, and goes there first
+	numWaits
+)
+
+// share is the part of a bound: what waits for the disk leaves as fast as that writes.
+func (w wait) share(bound int) int {
+	if w == forDisk {
+		return (bound + 3) / 4
+	}
+	return bound
 }
 
 func newGuests(rate, burst, flying int) *guests {
-	g := &guests{rate: float64(rate), burst: float64(burst), flying: int32(flying), seed: maphash.MakeSeed()}
+	g := &guests{rate: float64(rate), burst: float64(burst), flying: flying, seed: maphash.MakeSeed()}
 	for i := range g.shards {
 		g.shards[i].byAddr = make(map[netip.Addr]*guest)
 	}
@@ -81,7 +99,7 @@ func (s *guestShard) makeRoom() {
 	var last time.Time
 	tried := 0
 	for addr, c := range s.byAddr {
-		if c.flying.Load() == 0 && (!oldest.IsValid() || c.last.Before(last)) {
+		if c.idle() && (!oldest.IsValid() || c.last.Before(last)) {
 			oldest, last = addr, c.last
 		}
 		if tried++; tried >= 16 && oldest.IsValid() {
@@ -92,15 +110,17 @@ func (s *guestShard) makeRoom() {
 }
 
 // takeOff counts a question that waits; false if the client has too many.
-func (g *guests) takeOff(c *guest) bool {
-	if c.flying.Add(1) > g.flying {
-		c.flying.Add(-1)
+func (g *guests) takeOff(c *guest, w wait) bool {
+	if int(c.flying[w].Add(1)) > w.share(g.flying) {
+		c.flying[w].Add(-1)
 		return false
 	}
 	return true
 }
 
-func (g *guests) land(c *guest) { c.flying.Add(-1) }
+func (g *guests) land(c *guest, w wait) { c.flying[w].Add(-1) }
+
+func (c *guest) idle() bool { return c.flying[forUpstream].Load()+c.flying[forDisk].Load() == 0 }
 
 // networks are the clients that are served.
 type networks []netip.Prefix

@@ -166,7 +166,9 @@ func TestRateLimit(t *testing.T) {
 // Names that wait for a dead upstream fill the share of the client that asks for
 // them, not everybody's (T5, fault F10).
 func TestFloodOfSlowNames(t *testing.T) {
-	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling)}, func(c *Config) { c.MaxPerGuest, c.MaxInFlight = 20, 100 },
+	grave := ruling(policy.Block, policy.ReasonMandatory, policy.Terrorism, ks2)
+	grave.Severity = 5
+	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling), "grave.example": grave}, func(c *Config) { c.MaxPerGuest, c.MaxInFlight = 20, 20 },
 		"open.example. 300 IN A 203.0.113.1")
 	if got := said(d.ask(t, "open.example", dns.TypeA)); got != "NOERROR | A 203.0.113.1" {
 		t.Fatal(got)
@@ -189,9 +191,13 @@ func TestFloodOfSlowNames(t *testing.T) {
 			t.Fatalf("beyond the share: %v, %v; want SERVFAIL", r, err)
 		}
 	}
-	for name, want := range map[string]string{"open.example": "NOERROR | A 203.0.113.1", "casino.example": "NOERROR | A 192.0.2.80"} {
+	for name, want := range map[string]string{"open.example": "NOERROR | A 203.0.113.1", "casino.example": "NOERROR | A 192.0.2.80", "grave.example": "NOERROR | A 192.0.2.80"} {
+		recorded := d.journal.count.Load()
 		if got := said(d.ask(t, name, dns.TypeA)); got != want {
 			t.Errorf("beside the flood: %s = %s, want %s", name, got, want)
+		}
+		if d.journal.count.Load() == recorded {
+			t.Errorf("beside the flood: no event of %s", name)
 		}
 	}
 	d.upstream.Release()

@@ -49,8 +49,8 @@ type Server struct {
 
 	jobs     sync.Pool
 	landings sync.Pool
-	flying   atomic.Int64 // questions that wait
-	sayLost  atomic.Int64 // when the log last said that events are lost, in seconds
+	flying   [numWaits]atomic.Int64 // questions that wait
+	sayLost  atomic.Int64           // when the log last said that events are lost, in seconds
 	waits    sync.WaitGroup
 	closed   sync.Once
 }
@@ -80,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("dnsfilter: %w", err)
 	}
-	s.metrics = newMetrics(cfg.Metrics, s.conns.count, func() float64 { return float64(s.flying.Load()) })
+	s.metrics = newMetrics(cfg.Metrics, s.conns.count, func() float64 { return float64(s.flying[forUpstream].Load() + s.flying[forDisk].Load()) })
 	return s, nil
 }
 
