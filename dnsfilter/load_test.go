@@ -163,6 +163,32 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// What is answered without being looked at counts as well: a forger inside could have
+// each packet answered otherwise (T5).
+func TestRateOfTheUnread(t *testing.T) {
+	d := openDoor(t, rules{"": allowed()}, func(c *Config) { c.Rate, c.Burst = 1, 3 })
+	j := newJob()
+	j.from, j.start = netip.MustParseAddr("127.0.0.1"), time.Now()
+	for i, m := range []dns.MsgHdr{{Opcode: dns.OpcodeNotify}, {Opcode: dns.OpcodeStatus}, {}, {}, {Opcode: dns.OpcodeStatus}} {
+		pkt, err := (&dns.Msg{MsgHdr: m}).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.pkt, j.stream = append(j.pkt[:0], pkt...), i == 4
+		d.read(j)
+		want := reply
+		if i == 3 {
+			want = drop
+		}
+		if o := d.begin(j); o != want {
+			t.Errorf("packet %d: outcome %d, want %d", i, o, want)
+		}
+	}
+	if rcode := j.buf[3] & 0xF; rcode != dns.RcodeRefused {
+		t.Errorf("beyond the rate, over a connection: rcode %d, want REFUSED", rcode)
+	}
+}
+
 // Names that wait for a dead upstream fill the share of the client that asks for
 // them, not everybody's (T5, fault F10).
 func TestFloodOfSlowNames(t *testing.T) {

@@ -235,17 +235,9 @@ func (s *Server) begin(j *job) (o outcome) {
 	if !s.clients.serve(j.from) {
 		return s.outsider(j)
 	}
-	switch j.came {
-	case readIgnore:
+	if j.came == readIgnore {
 		s.metrics.malformed.Inc()
 		return drop
-	case readFormErr:
-		s.metrics.malformed.Inc()
-		return s.bare(j, dns.RcodeFormatError)
-	case readNotImp:
-		return s.bare(j, dns.RcodeNotImplemented)
-	case readRefused:
-		return s.bare(j, dns.RcodeRefused)
 	}
 	var within bool
 	if j.guest, within = s.guests.admit(j.from, j.start); !within {
@@ -254,6 +246,15 @@ func (s *Server) begin(j *job) (o outcome) {
 			return drop
 		}
 		return s.refuse(j)
+	}
+	switch j.came {
+	case readFormErr:
+		s.metrics.malformed.Inc()
+		return s.bare(j, dns.RcodeFormatError)
+	case readNotImp:
+		return s.bare(j, dns.RcodeNotImplemented)
+	case readRefused:
+		return s.bare(j, dns.RcodeRefused)
 	}
 	good := false
 	if j.q.cookie != nil {
