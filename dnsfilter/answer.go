@@ -140,6 +140,9 @@ func (s *Server) composeAnswer(j *job) {
 	m.b = j.answer.AppendBody(m.b, s.answerTTL)
 	an, ns := j.answer.Counts()
 	m.an, m.ns = uint16(an), uint16(ns)
+	if an+ns == 0 && m.rcode == dns.RcodeSuccess && (j.q.qtype == dns.TypeHTTPS || j.q.qtype == dns.TypeSVCB) {
+		m.soa(0, s.blockedTTL) // what was taken out has left nothing, and that is known
+	}
 	if code := j.answer.Code(); code != 0 {
 		m.explain(code, "")
 	}

@@ -49,6 +49,7 @@ func TestVerdicts(t *testing.T) {
 		`front.example. 300 IN HTTPS 1 casino.example. alpn="h2"`,
 		"beside.example. 300 IN CNAME casino.example.", "beside.example. 300 IN A 203.0.113.20",
 		`unread.example. 300 IN CNAME casino\.example.`, `casino\.example. 300 IN A 203.0.113.2`,
+		`quic.example. 300 IN HTTPS 1 . alpn="h3" no-default-alpn=""`,
 		"dns.a.example. 300 IN A 203.0.113.12",
 	)
 	for i := range 17 { // one more than can be judged, and the last of them hides
@@ -98,6 +99,7 @@ func TestVerdicts(t *testing.T) {
 		{"a public name with a private address is refused", "inside.example", dns.TypeA, "NOERROR", 15, b, policy.ReasonDestination, "rebinding"},
 		{"also among public ones", "mixed.example", dns.TypeA, "NOERROR", 15, b, policy.ReasonDestination, "rebinding"},
 		{"ech and h3 go, the rest stays", "https.example", dns.TypeHTTPS, `NOERROR | HTTPS 1 . alpn="h2" ipv4hint="203.0.113.11"`, 0, a, policy.ReasonUncategorised, ""},
+		{"a record of h3 alone leaves a negative answer", "quic.example", dns.TypeHTTPS, "NOERROR", 0, a, policy.ReasonUncategorised, ""},
 		{"Firefox's canary is not there", "use-application-dns.net", dns.TypeA, "NXDOMAIN", 0, b, policy.ReasonProtocol, "canary"},
 		{"Apple's relay is not there", "mask.icloud.com", dns.TypeAAAA, "NXDOMAIN", 0, b, policy.ReasonProtocol, "canary"},
 		{"", "mask-h2.icloud.com", dns.TypeHTTPS, "NXDOMAIN", 0, b, policy.ReasonProtocol, "canary"},
