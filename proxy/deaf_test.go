@@ -33,9 +33,7 @@ func TestDeafHTTP2(t *testing.T) {
 	c.ask(t, 1, "/")
 	waitFor(t, asked.Load)
 	waitFor(t, func() bool {
-		g.server.gate.mu.Lock()
-		defer g.server.gate.mu.Unlock()
-		return g.server.gate.open == 0
+		return g.server.gate.Open() == 0
 	})
 }
 

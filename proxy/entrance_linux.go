@@ -172,7 +172,7 @@ func accept(listener int) (fd int, from netip.Addr, err error) {
 // admit has a new connection say what it wants. The lock is held.
 func (e *entrance) admit(l *loop, fd int, from netip.Addr) {
 	s := e.listener.server
-	if !s.gate.enter(from) {
+	if !s.gate.Enter(from) {
 		_ = unix.Close(fd) // it was never read from
 		return
 	}

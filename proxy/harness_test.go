@@ -180,7 +180,7 @@ func newBoxBy(t testing.TB, change func(*Config), prepare func(*Server)) *box {
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v, want nil", err)
 		}
-		if n := b.server.gate.open; n != 0 {
+		if n := b.server.gate.Open(); n != 0 {
 			t.Errorf("%d connections are still counted after Run", n)
 		}
 	})

@@ -202,7 +202,7 @@ func (s *Server) serveInside(w http.ResponseWriter, r *http.Request) {
 		s.refuseInside(w, r, tn)
 		return
 	case r.ProtoMajor > 1:
-		done, ok := s.gate.turn(r.Context(), tn.target.Client)
+		done, ok := s.gate.Turn(r.Context(), tn.target.Client)
 		if !ok {
 			panic(http.ErrAbortHandler)
 		}

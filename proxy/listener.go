@@ -3,108 +3,18 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/gate"
 )
-
-// gate counts client connections over all listeners. At a bound, and while memory is
-// short, it refuses the new one and keeps the old (F14, F15, T6): one pupil cannot
-// crowd out the rest.
-type gate struct {
-	total, each int
-	memory      *scarcity
-	metrics     *metrics
-	log         *slog.Logger
-
-	mu    sync.Mutex
-	open  int
-	by    map[netip.Addr]int
-	turns map[netip.Addr]*turns
-	told  time.Time // when the log last said that memory runs short
-}
-
-// turns are those of one client to be answered over HTTP/2.
-type turns struct {
-	taken   chan struct{}
-	holders int // and those who wait; guarded by gate.mu
-}
-
-// turn waits until no more than the bound of a client's connections are at work for its
-// requests over HTTP/2, of which one connection may carry many: what it asks for and
-// does not take lies in our memory (T6). done gives the turn back; false if ctx is done.
-func (g *gate) turn(ctx context.Context, a netip.Addr) (done func(), ok bool) {
-	g.mu.Lock()
-	t := g.turns[a]
-	if t == nil {
-		t = &turns{taken: make(chan struct{}, g.each)}
-		g.turns[a] = t
-	}
-	t.holders++
-	g.mu.Unlock()
-	leave := func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if t.holders--; t.holders == 0 {
-			delete(g.turns, a)
-		}
-	}
-	select {
-	case t.taken <- struct{}{}:
-		return func() { <-t.taken; leave() }, true
-	case <-ctx.Done():
-		leave()
-		return nil, false
-	}
-}
-
-func newGate(l Limits, m *metrics, log *slog.Logger) *gate {
-	return &gate{total: l.Conns, each: l.ConnsPerClient, memory: newScarcity(), metrics: m, log: log, by: map[netip.Addr]int{}, turns: map[netip.Addr]*turns{}}
-}
-
-func (g *gate) enter(a netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.open >= g.total:
-		g.metrics.refusedConns.WithLabelValues("total").Inc()
-		return false
-	case g.by[a] >= g.each:
-		g.metrics.refusedConns.WithLabelValues("client").Inc()
-		return false
-	}
-	if t := now(); !g.memory.admits(t, g.by[a]) {
-		g.metrics.refusedConns.WithLabelValues("memory").Inc()
-		if t.Sub(g.told) > time.Minute {
-			g.told = t
-			g.log.Warn("memory runs short: new connections are turned away", "connections", g.open)
-		}
-		return false
-	}
-	g.open++
-	g.by[a]++
-	g.metrics.conns.Set(float64(g.open))
-	return true
-}
-
-func (g *gate) leave(a netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open--
-	if g.by[a]--; g.by[a] <= 0 {
-		delete(g.by, a)
-	}
-	g.metrics.conns.Set(float64(g.open))
-}
 
 // listener hands out connections that the gate let in.
 type listener struct {
 	net.Listener
-	gate     *gate
+	gate     *gate.Gate
 	kind     kind
 	tls      *tls.Config                                 // of a secure one
 	original func(netip.AddrPort) (netip.AddrPort, bool) // tests: where a transparent connection was meant to go, by its own address
@@ -136,7 +46,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr := clientAddr(conn.RemoteAddr())
-		if !l.gate.enter(addr) {
+		if !l.gate.Enter(addr) {
 			conn.Close()
 			continue
 		}
@@ -157,7 +67,7 @@ type peer struct {
 	net.Conn
 	addr   netip.Addr
 	dst    netip.AddrPort // transparent doors: where it was meant to go
-	gate   *gate
+	gate   *gate.Gate
 	secure bool     // TLS ends around it, so nobody else reads what is sent
 	ahead  []byte   // what was read from it before it became a peer
 	known  *verdict // what became of that, if it was judged
@@ -182,7 +92,7 @@ func (p *peer) takeKnown() (known *verdict) {
 // Close closes the connection and gives its place free, once.
 func (p *peer) Close() error {
 	err := p.Conn.Close()
-	p.once.Do(func() { p.gate.leave(p.addr) })
+	p.once.Do(func() { p.gate.Leave(p.addr) })
 	return err
 }
 

@@ -120,7 +120,7 @@ func (e *end) take() (fd int) {
 // closeAll closes what it has.
 func (p *pair) closeAll() {
 	if p.client.fd != noSocket {
-		p.tn.server.gate.leave(p.addr)
+		p.tn.server.gate.Leave(p.addr)
 	}
 	p.client.close()
 	if p.origin != nil {

@@ -305,9 +305,7 @@ func TestArrivalsEnd(t *testing.T) {
 			}
 			gate := b.server.gate
 			eventually(t, "all have arrived", func() bool {
-				gate.mu.Lock()
-				defer gate.mu.Unlock()
-				return !stop || gate.open == len(list)
+				return !stop || gate.Open() == len(list)
 			})
 			if stop {
 				b.stop()

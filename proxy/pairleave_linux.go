@@ -52,7 +52,7 @@ func (p *pair) clientConn(fd int) (net.Conn, error) {
 		}
 		conn.Close() // it has gone
 	}
-	p.tn.server.gate.leave(p.addr)
+	p.tn.server.gate.Leave(p.addr)
 	return nil, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/elazarl/goproxy"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/gate"
 	"schoolgate/proxy/pagescan"
 )
 
@@ -36,7 +37,7 @@ type Server struct {
 
 	connectPorts, httpPorts []uint16
 	destinations            *destinations
-	gate                    *gate
+	gate                    *gate.Gate
 	transport               *http.Transport
 	origins                 *origins
 	found                   found
@@ -113,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, memory: cfg.Memory,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
-		destinations: d, gate: newGate(cfg.Limits, m, cfg.Log),
+		destinations: d, gate: gate.New(gate.Bounds{Total: cfg.Limits.Conns, Each: cfg.Limits.ConnsPerClient, Refused: m.refusedConns, Open: m.conns, Log: cfg.Log}),
 		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, name: cfg.Name, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
 	}
 	s.life, s.end = context.WithCancel(context.Background())

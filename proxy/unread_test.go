@@ -60,8 +60,6 @@ func TestUnread(t *testing.T) {
 	answered(1)
 	c.conn.Close()
 	waitFor(t, func() bool {
-		g.server.gate.mu.Lock()
-		defer g.server.gate.mu.Unlock()
-		return len(g.server.gate.turns) == 0
+		return g.server.gate.Turns() == 0
 	})
 }

@@ -239,9 +239,7 @@ func (w *way) have(t *testing.T, k *talk) string {
 	}
 	heard := inOrder(k.speak(w.server.Addrs()[door].String()))
 	eventually(t, "nobody at the door", func() bool {
-		w.server.gate.mu.Lock()
-		defer w.server.gate.mu.Unlock()
-		return w.server.gate.open == 0 && len(w.server.tunnels.list()) == 0
+		return w.server.gate.Open() == 0 && len(w.server.tunnels.list()) == 0
 	})
 	var b strings.Builder
 	for _, e := range w.journal.all()[w.seen:] {
