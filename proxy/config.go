@@ -13,6 +13,7 @@ import (
 
 	"schoolgate/policy"
 	"schoolgate/proxy/pagescan"
+	"schoolgate/proxy/socket"
 )
 
 // Decider answers for one request; [policy.Engine] is one.
@@ -161,7 +162,7 @@ func (c *Config) check() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if n := within(c.Limits.Conns, descriptorLimit()); n < c.Limits.Conns {
+	if n := within(c.Limits.Conns, socket.Limit()); n < c.Limits.Conns {
 		c.Log.Warn("fewer client connections than configured: too few descriptors", "configured", c.Limits.Conns, "used", n)
 		c.Limits.Conns = n
 	}

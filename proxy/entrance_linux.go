@@ -6,15 +6,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"schoolgate/policy"
 	"schoolgate/proxy/sniff"
+	"schoolgate/proxy/socket"
 )
 
 // entrance is a listener's socket in the loop of the arrivals. What arrives there and is
@@ -45,7 +44,7 @@ func (s *Server) enter(l net.Listener, begin func(net.Conn)) bool {
 	if !ok {
 		return false
 	}
-	fd, err := takeSocket(tcp)
+	fd, err := socket.Take(tcp)
 	if err != nil {
 		return false // it is closed, which whoever accepts finds out
 	}
@@ -59,23 +58,6 @@ func (s *Server) enter(l net.Listener, begin func(net.Conn)) bool {
 	}
 	<-e.closed
 	return true
-}
-
-// takeSocket takes a listener's socket away from Go's poller, which would be woken by
-// every connection.
-func takeSocket(l *net.TCPListener) (fd int, err error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	if closed := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); closed != nil || err != nil {
-		return 0, errors.Join(closed, os.NewSyscallError("fcntl", err))
-	}
-	// Nagle's delay is off for what is accepted, as it is for Go's connections.
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return 0, errors.Join(os.NewSyscallError("setsockopt", err), unix.Close(fd))
-	}
-	return fd, l.Close()
 }
 
 // stand has connections waited for; false if the listener was closed.
@@ -121,7 +103,7 @@ func (e *entrance) ready(l *loop, _ uint32) {
 	if e.slot == noSlot {
 		return
 	}
-	fd, addr, err := accept(e.fd)
+	fd, addr, err := socket.Accept(e.fd)
 	switch err {
 	case nil:
 		e.admit(l, fd, addr)
@@ -150,23 +132,6 @@ func (e *entrance) resume() {
 	if e.slot != noSlot {
 		e.wait(e.listener.server.arrivals, unix.EPOLLIN)
 	}
-}
-
-// accept is accept4(2), and whose connection it is.
-func accept(listener int) (fd int, from netip.Addr, err error) {
-	var sa unix.RawSockaddrAny
-	size := uint32(unix.SizeofSockaddrAny)
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if errno != 0 {
-		return 0, netip.Addr{}, errno
-	}
-	switch sa.Addr.Family {
-	case unix.AF_INET:
-		from = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&sa)).Addr)
-	case unix.AF_INET6:
-		from = netip.AddrFrom16((*unix.RawSockaddrInet6)(unsafe.Pointer(&sa)).Addr).Unmap()
-	}
-	return int(n), from, nil
 }
 
 // admit has a new connection say what it wants. The lock is held.
@@ -295,7 +260,7 @@ const maxParts = 8
 
 // hear reads from the client; what was heard before comes first.
 func (p *pair) hear(l *loop) ([]byte, step) {
-	n, err := readNow(p.client.fd, l.buf)
+	n, err := socket.Read(p.client.fd, l.buf)
 	switch {
 	case err == unix.EAGAIN:
 		return nil, stayHere
@@ -312,8 +277,8 @@ func (p *pair) hear(l *loop) ([]byte, step) {
 // meantFor is where a redirected connection was meant to go.
 func (p *pair) meantFor() netip.AddrPort {
 	return p.entrance.listener.destinationOf(
-		func() (netip.AddrPort, bool) { return redirectedSocket(p.client.fd, p.addr.Is6()) },
-		func() netip.AddrPort { return ownAddr(p.client.fd) },
+		func() (netip.AddrPort, bool) { return socket.OriginalOf(p.client.fd, p.addr.Is6()) },
+		func() netip.AddrPort { return socket.Own(p.client.fd) },
 	)
 }
 
@@ -379,19 +344,4 @@ func (s *Server) knows(t *target, r *policy.Ruling) bool {
 	}
 	_, known := s.found.get(host, now().Add(time.Second/10)) // still by the time it is asked for
 	return known
-}
-
-// ownAddr is a socket's own address.
-func ownAddr(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
 }

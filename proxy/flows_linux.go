@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"schoolgate/proxy/socket"
 )
 
 // flows carries what stands: tunnels about which nothing is decided any more but
@@ -54,8 +56,8 @@ func newFlows(s *Server) (*flows, error) {
 		return nil, err
 	}
 	f := &flows{loop: l}
-	f.read = func(fd uintptr) { f.n, f.err = readNow(int(fd), f.buf) }
-	f.write = func(fd uintptr) { f.n, f.err = writeNow(int(fd), f.part) }
+	f.read = func(fd uintptr) { f.n, f.err = socket.Read(int(fd), f.buf) }
+	f.write = func(fd uintptr) { f.n, f.err = socket.Write(int(fd), f.part) }
 	return f, nil
 }
 
@@ -77,7 +79,7 @@ func (f *flows) begin(tn *tunnel) bool {
 
 // newFlow is a tunnel as the flows carry it, nil if they cannot.
 func newFlow(tn *tunnel) *flow {
-	client, origin := plainTCP(tn.client), plainTCP(tn.origin)
+	client, origin := socket.TCP(tn.client), socket.TCP(tn.origin)
 	if client == nil || origin == nil {
 		return nil
 	}
@@ -243,7 +245,7 @@ func (f *flows) carry(h *half, rest []byte) {
 		}
 	}()
 	tn := h.tunnel
-	dst, src := plainTCP(tn.client), plainTCP(tn.origin)
+	dst, src := socket.TCP(tn.client), socket.TCP(tn.origin)
 	if h.up {
 		dst, src = src, dst
 	}
@@ -263,13 +265,13 @@ func (f *flows) carry(h *half, rest []byte) {
 	var read, write time.Time // the deadlines in force
 	for {
 		t := now()
-		if by := t.Add(lull); !near(read, by, lull) {
+		if by := t.Add(lull); !socket.Near(read, by, lull) {
 			read = by
 			if src.SetReadDeadline(by) != nil {
 				break
 			}
 		}
-		if by := t.Add(idle); !near(write, by, idle) {
+		if by := t.Add(idle); !socket.Near(write, by, idle) {
 			write = by
 			if dst.SetWriteDeadline(by) != nil {
 				break
@@ -304,7 +306,7 @@ func (f *flows) end(h *half, well bool) {
 		if h.up {
 			dst = tn.origin
 		}
-		well = closeWrite(dst) == nil
+		well = socket.CloseWrite(dst) == nil
 	}
 	f.mu.Lock()
 	last := f.markOver(h)

@@ -325,6 +325,9 @@ type idleConn struct {
 	idle time.Duration
 }
 
+// NetConn is the connection to the origin.
+func (c *idleConn) NetConn() net.Conn { return c.Conn }
+
 func (c *idleConn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(now().Add(c.idle)); err != nil {
 		return 0, err

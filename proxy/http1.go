@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"schoolgate/proxy/socket"
 )
 
 // http1 serves HTTP/1.0 and HTTP/1.1 in place of net/http's server, which parses a
@@ -74,7 +76,7 @@ func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
 }
 
 func (h *http1) admit(conn net.Conn) *conn1 {
-	c := &conn1{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: plainTCP(conn), base: context.Background()}
+	c := &conn1{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: socket.TCP(conn), base: context.Background()}
 	c.in.conn = conn
 	if p := peerUnder(conn); p != nil && len(p.ahead) > 0 {
 		c.in.buf, c.in.w = p.ahead, len(p.ahead)
@@ -146,7 +148,7 @@ func (h *http1) look(before time.Time) {
 	}
 	h.mu.Unlock()
 	for _, c := range old {
-		if hungUp(c.conn) {
+		if socket.HungUp(c.conn) {
 			c.abort()
 		}
 	}
@@ -318,17 +320,11 @@ var errVersion = errors.New("a version of HTTP that is not spoken here")
 // for each request costs more than most of what is done for it.
 func (c *conn1) readWithin(d time.Duration) error {
 	by := now().Add(d)
-	if near(c.readBy, by, d) {
+	if socket.Near(c.readBy, by, d) {
 		return nil
 	}
 	c.readBy = by
 	return c.conn.SetReadDeadline(by)
-}
-
-// near reports whether a deadline in force is as good as the one wanted.
-func near(have, want time.Time, d time.Duration) bool {
-	ahead := want.Sub(have)
-	return ahead >= 0 && ahead < min(time.Second, d/8)
 }
 
 // refuse answers bytes that are no request, and has them recorded.
@@ -362,7 +358,7 @@ func (c *conn1) refuse(err error) {
 // would reset the connection and take them away.
 func (c *conn1) linger() {
 	const patience, most = 500 * time.Millisecond, 256 << 10
-	if closeWrite(c.conn) != nil || c.conn.SetReadDeadline(now().Add(patience)) != nil {
+	if socket.CloseWrite(c.conn) != nil || c.conn.SetReadDeadline(now().Add(patience)) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.conn, most) // whatever it says, the connection is closed
@@ -418,7 +414,7 @@ func (c *conn1) setReadDeadline(t time.Time) error {
 
 func (c *conn1) writeWithin(d time.Duration) error {
 	by := now().Add(d)
-	if near(c.writeBy, by, d) {
+	if socket.Near(c.writeBy, by, d) {
 		return nil
 	}
 	c.writeBy = by

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/socket"
 )
 
 // TestInsideBodies: uploads, downloads, trailers, ranges, streams and broken
@@ -291,7 +292,7 @@ func TestNothingToWhoHasGone(t *testing.T) {
 			bodyOf(t, resp, err)
 			under := c.NetConn()
 			if goes {
-				if err := closeWrite(under); err != nil {
+				if err := socket.CloseWrite(under); err != nil {
 					t.Fatal(err)
 				}
 			}

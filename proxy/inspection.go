@@ -179,6 +179,9 @@ func (c *insideConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// NetConn is the client's connection.
+func (c *insideConn) NetConn() net.Conn { return c.Conn }
+
 // Write counts what goes to the client.
 func (c *insideConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)

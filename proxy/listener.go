@@ -9,6 +9,7 @@ import (
 
 	"schoolgate/policy"
 	"schoolgate/proxy/gate"
+	"schoolgate/proxy/socket"
 )
 
 // listener hands out connections that the gate let in.
@@ -105,8 +106,14 @@ func (p *peer) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.addr, 0))
 }
 
+// NetConn is the connection that the client was accepted on, as [tls.Conn] has it.
+func (p *peer) NetConn() net.Conn { return p.Conn }
+
+// TCP is its socket, if it is a plain one: what passes need not be seen here.
+func (p *peer) TCP() *net.TCPConn { return socket.TCP(p.Conn) }
+
 // CloseWrite ends our half, if the connection has halves.
-func (p *peer) CloseWrite() error { return closeWrite(p.Conn) }
+func (p *peer) CloseWrite() error { return socket.CloseWrite(p.Conn) }
 
 // reset makes the next Close tell the other side that something broke: a reply
 // without a length would otherwise look whole (G4).

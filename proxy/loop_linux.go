@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"schoolgate/proxy/socket"
 )
 
 // loop waits for sockets in an epoll of its own, on a thread that does nothing else
@@ -24,7 +26,7 @@ type loop struct {
 	handed bool // somebody was given work, who is next on this thread
 
 	sparing sync.Mutex
-	spare   int // a descriptor to give up when there are no others, or noSocket
+	spare   int // a descriptor to give up when there are no others, or socket.None
 
 	mu      sync.Mutex
 	slots   []slot
@@ -97,18 +99,18 @@ func (l *loop) release() error {
 	l.sparing.Lock()
 	defer l.sparing.Unlock()
 	var err error
-	if l.spare != noSocket {
+	if l.spare != socket.None {
 		err = unix.Close(l.spare)
-		l.spare = noSocket
+		l.spare = socket.None
 	}
 	return errors.Join(err, unix.Close(l.bell), unix.Close(l.epoll))
 }
 
-// another is one more descriptor, noSocket if there is none.
+// another is one more descriptor, socket.None if there is none.
 func (l *loop) another() int {
 	fd, err := unix.FcntlInt(uintptr(l.epoll), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return noSocket
+		return socket.None
 	}
 	return fd
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"schoolgate/proxy/socket"
 )
 
 // origins asks origins. A request without a body goes to one that speaks HTTP/1.1 on
@@ -196,7 +198,7 @@ func (o *origins) take(key originKey) *originConn {
 // quiet reports whether an idle connection is open and nothing came on it, neither to
 // the socket nor to where TLS keeps what it has read.
 func (c *originConn) quiet() bool {
-	if !quiet(c.conn) {
+	if !socket.Quiet(c.conn) {
 		return false
 	}
 	if _, ok := c.conn.(*tls.Conn); !ok {
@@ -321,7 +323,7 @@ func (r *originReader) Read(p []byte) (int, error) {
 
 func (c *originConn) within(d time.Duration) error {
 	by := now().Add(d)
-	if near(c.by, by, d) {
+	if socket.Near(c.by, by, d) {
 		return nil
 	}
 	c.by = by

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/socket"
 )
 
 // pair is an ordinary tunnel on two sockets that Go's poller does not know. Until it is
@@ -64,14 +65,12 @@ func (p *pair) stands() bool { return p.stage == stands }
 // end is one of its sockets.
 type end struct {
 	pair *pair
-	fd   int // noSocket for none
+	fd   int // socket.None for none
 	slot int32
 	loop *loop  // that waits for it
 	over bool   // it has said its last
 	news uint32 // the events that came before the tunnel stood
 }
-
-const noSocket = -1
 
 func newPair(e *entrance, fd int, from netip.Addr) *pair {
 	p := &pair{entrance: e, addr: from, youth: &youth{}}
@@ -82,7 +81,7 @@ func newPair(e *entrance, fd int, from netip.Addr) *pair {
 
 // wait has an end waited for in a loop. The lock is held, here and below.
 func (e *end) wait(l *loop, events uint32) (err error) {
-	if e.fd == noSocket {
+	if e.fd == socket.None {
 		return net.ErrClosed
 	}
 	e.loop = l
@@ -100,26 +99,26 @@ func (e *end) unwait() {
 
 // close closes it, and with that it is waited for no more.
 func (e *end) close() {
-	if e.fd == noSocket {
+	if e.fd == socket.None {
 		return
 	}
 	_ = unix.Close(e.fd) // what has not left by now is lost with the tunnel
 	if e.slot != noSlot {
 		e.loop.forget(e.slot)
 	}
-	e.fd, e.slot = noSocket, noSlot
+	e.fd, e.slot = socket.None, noSlot
 }
 
 // take takes the socket away.
 func (e *end) take() (fd int) {
 	e.unwait()
-	fd, e.fd = e.fd, noSocket
+	fd, e.fd = e.fd, socket.None
 	return fd
 }
 
 // closeAll closes what it has.
 func (p *pair) closeAll() {
-	if p.client.fd != noSocket {
+	if p.client.fd != socket.None {
 		p.tn.server.gate.Leave(p.addr)
 	}
 	p.client.close()
@@ -188,7 +187,7 @@ func (p *pair) next(e *end, l *loop, events uint32) step {
 	tn.mu.Lock()
 	defer tn.mu.Unlock()
 	switch {
-	case tn.closed || e.fd == noSocket || tn.pair == nil:
+	case tn.closed || e.fd == socket.None || tn.pair == nil:
 	case p.stage == greets:
 		next := p.greeted(l)
 		switch {
@@ -258,7 +257,7 @@ func (p *pair) silent() step {
 // accepted says 200 to a CONNECT.
 func (p *pair) accepted(l *loop) step {
 	reply := p.tn.outcome.established()
-	if n, err := writeNow(p.client.fd, reply); err != nil || n < len(reply) {
+	if n, err := socket.Write(p.client.fd, reply); err != nil || n < len(reply) {
 		return hangUp
 	}
 	p.stage = connected
@@ -327,7 +326,7 @@ func (p *pair) stand(l *loop, hello []byte) step {
 // slowly.
 func (p *pair) send(from, to *end, direction prometheus.Counter, part []byte) step {
 	for len(part) > 0 {
-		n, err := writeNow(to.fd, part)
+		n, err := socket.Write(to.fd, part)
 		if err != nil && err != unix.EAGAIN {
 			return hangUp
 		}
@@ -354,7 +353,7 @@ func (p *pair) move(l *loop, from *end, events uint32) step {
 		return stayHere
 	}
 	for {
-		n, err := readNow(from.fd, l.buf)
+		n, err := socket.Read(from.fd, l.buf)
 		switch {
 		case err == unix.EAGAIN:
 			return stayHere

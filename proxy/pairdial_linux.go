@@ -1,13 +1,13 @@
 package proxy
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"slices"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"schoolgate/proxy/socket"
 )
 
 // dial begins to connect to where the outcome leads.
@@ -81,39 +81,9 @@ func (p *pair) note(err error) {
 // dialled: whatever led here, the inside is not.
 func (s *Server) connect(a netip.AddrPort) (fd int, err error) {
 	if err := s.destinations.look(a.Addr()); err != nil {
-		return noSocket, err
+		return socket.None, err
 	}
-	family := unix.AF_INET
-	if a.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	r, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if errno != 0 {
-		return noSocket, os.NewSyscallError("socket", errno)
-	}
-	fd = int(r)
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return noSocket, errors.Join(os.NewSyscallError("setsockopt", err), unix.Close(fd))
-	}
-	if errno := rawConnect(fd, a); errno != 0 && errno != unix.EINPROGRESS {
-		return noSocket, errors.Join(os.NewSyscallError("connect", errno), unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// rawConnect is connect(2) without a word to the scheduler: it does not wait.
-func rawConnect(fd int, a netip.AddrPort) unix.Errno {
-	port := [2]byte{byte(a.Port() >> 8), byte(a.Port())}
-	if a.Addr().Is4() {
-		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.Addr().As4()}
-		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
-		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet4)
-		return errno
-	}
-	sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.Addr().As16()}
-	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unix.SizeofSockaddrInet6)
-	return errno
+	return socket.Connect(a)
 }
 
 // answered deals with what came of a dial.

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"schoolgate/proxy/socket"
 )
 
 // leave makes a connection of Go's of what is not ordinary, which is decided, refused
@@ -47,7 +49,7 @@ func (p *pair) release() (net.Conn, error) {
 func (p *pair) clientConn(fd int) (net.Conn, error) {
 	conn, err := p.tn.server.flows.netConn(fd)
 	if err == nil {
-		if err = conn.SetKeepAliveConfig(keepAliveConfig); err == nil {
+		if err = conn.SetKeepAliveConfig(socket.KeepAliveConfig); err == nil {
 			return conn, nil
 		}
 		conn.Close() // it has gone
@@ -113,7 +115,7 @@ func (l *loop) netConn(fd int) (*net.TCPConn, error) {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		l.sparing.Lock()
 		defer l.sparing.Unlock()
-		if l.spare != noSocket {
+		if l.spare != socket.None {
 			_ = unix.Close(l.spare) // nothing is in it
 		}
 		conn, err = net.FileConn(file)

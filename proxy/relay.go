@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"schoolgate/proxy/socket"
 )
 
 // relay copies both ways until both sides have ended, one side breaks, or
@@ -49,7 +51,7 @@ func (tn *tunnel) send(to net.Conn, p []byte, direction prometheus.Counter) bool
 
 // pump copies one way.
 func (tn *tunnel) pump(dst, src net.Conn, direction prometheus.Counter) {
-	if !tn.copy(dst, src, direction) || closeWrite(dst) != nil {
+	if !tn.copy(dst, src, direction) || socket.CloseWrite(dst) != nil {
 		tn.close()
 	}
 }
@@ -62,7 +64,7 @@ func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 	seen := tn.moved.Load()
 	var by time.Time // the deadline in force
 	for {
-		if limit := now().Add(idle); !near(by, limit, idle) {
+		if limit := now().Add(idle); !socket.Near(by, limit, idle) {
 			by = limit
 			if src.SetReadDeadline(limit) != nil || dst.SetWriteDeadline(limit.Add(idle)) != nil {
 				return false
@@ -96,18 +98,7 @@ type pipe struct {
 }
 
 func newPipe(dst, src net.Conn) *pipe {
-	return &pipe{dst, src, newFastPipe(plainTCP(dst), plainTCP(src))}
-}
-
-// plainTCP is the socket under a connection of ours, or nil.
-func plainTCP(c net.Conn) *net.TCPConn {
-	switch c := c.(type) {
-	case *net.TCPConn:
-		return c
-	case *peer:
-		return plainTCP(c.Conn)
-	}
-	return nil
+	return &pipe{dst, src, newFastPipe(socket.TCP(dst), socket.TCP(src))}
 }
 
 var relayBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
@@ -130,12 +121,3 @@ func (p *pipe) some() (int64, error) {
 
 // brokenWrite keeps a write that timed out from passing for a quiet reader.
 func brokenWrite(err error) error { return errors.New("write: " + err.Error()) }
-
-// closeWrite ends our half of a connection, or all of it where there are no
-// halves.
-func closeWrite(c net.Conn) error {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return c.Close()
-}

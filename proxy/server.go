@@ -18,6 +18,7 @@ import (
 	"schoolgate/policy"
 	"schoolgate/proxy/gate"
 	"schoolgate/proxy/pagescan"
+	"schoolgate/proxy/socket"
 )
 
 // Server is the HTTP(S) door. It is made by New and serves while Run runs.
@@ -157,8 +158,8 @@ func New(cfg Config) (*Server, error) {
 }
 
 func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
-	config := net.ListenConfig{KeepAlive: -1, Control: keepAlive} // set once: what is accepted inherits it
-	config.SetMultipathTCP(false)                                 // such a connection knows no original destination and cannot be spliced
+	config := net.ListenConfig{KeepAlive: -1, Control: socket.KeepAlive} // set once: what is accepted inherits it
+	config.SetMultipathTCP(false)                                        // such a connection knows no original destination and cannot be spliced
 	if l.Listener, err = config.Listen(context.Background(), "tcp", addr); err != nil {
 		return err
 	}

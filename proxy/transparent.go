@@ -11,6 +11,7 @@ import (
 
 	"schoolgate/policy"
 	"schoolgate/proxy/sniff"
+	"schoolgate/proxy/socket"
 )
 
 // Transparent is where connections arrive that the gateway took out of the
@@ -48,7 +49,7 @@ var (
 // listener itself meant nowhere: it gets the usual port and no address.
 func (l *listener) destination(conn net.Conn) netip.AddrPort {
 	return l.destinationOf(
-		func() (netip.AddrPort, bool) { return redirected(conn) },
+		func() (netip.AddrPort, bool) { return socket.Original(conn) },
 		func() netip.AddrPort { return addrPort(conn.LocalAddr()) },
 	)
 }

@@ -1,7 +1,6 @@
-package proxy
+package socket
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
@@ -20,13 +19,7 @@ func socketOf(c net.Conn) syscall.RawConn {
 				return nil
 			}
 			return raw
-		case *peer:
-			c = under.Conn
-		case *insideConn:
-			c = under.Conn
-		case *idleConn:
-			c = under.Conn
-		case *tls.Conn:
+		case interface{ NetConn() net.Conn }: // TLS, and whatever of ours lies on another
 			c = under.NetConn()
 		default:
 			return nil
@@ -34,13 +27,13 @@ func socketOf(c net.Conn) syscall.RawConn {
 	}
 }
 
-// keepAliveConfig has the kernel find clients that are no longer there (half-open
+// KeepAliveConfig has the kernel find clients that are no longer there (half-open
 // sockets): a minute of silence, then four questions 20 seconds apart.
-var keepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 4}
+var KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 4}
 
-// keepAlive sets it on a listener, from which what is accepted inherits it.
-func keepAlive(_, _ string, c syscall.RawConn) error {
-	k := keepAliveConfig
+// KeepAlive sets it on a listener, from which what is accepted inherits it.
+func KeepAlive(_, _ string, c syscall.RawConn) error {
+	k := KeepAliveConfig
 	var err error
 	set := func(fd uintptr) {
 		for _, o := range [][3]int{
@@ -53,8 +46,8 @@ func keepAlive(_, _ string, c syscall.RawConn) error {
 	return errors.Join(c.Control(set), err)
 }
 
-// quiet reports whether an idle connection is open and nothing came on it.
-func quiet(c net.Conn) bool {
+// Quiet reports whether an idle connection is open and nothing came on it.
+func Quiet(c net.Conn) bool {
 	raw := socketOf(c)
 	if raw == nil {
 		return false
@@ -68,8 +61,8 @@ func quiet(c net.Conn) bool {
 	return err == nil && still
 }
 
-// hungUp reports whether the other side has closed its half, or all.
-func hungUp(c net.Conn) bool {
+// HungUp reports whether the other side has closed its half, or all.
+func HungUp(c net.Conn) bool {
 	raw := socketOf(c)
 	if raw == nil {
 		return false

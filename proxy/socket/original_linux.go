@@ -1,4 +1,4 @@
-package proxy
+package socket
 
 import (
 	"encoding/binary"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// redirected is where a connection was meant to go before the gateway's rules
+// Original is where a connection was meant to go before the gateway's rules
 // redirected it to us; false if nothing redirected it.
-func redirected(conn net.Conn) (netip.AddrPort, bool) {
-	tcp := plainTCP(conn)
+func Original(conn net.Conn) (netip.AddrPort, bool) {
+	tcp := TCP(conn)
 	if tcp == nil {
 		return netip.AddrPort{}, false
 	}
@@ -19,13 +19,19 @@ func redirected(conn net.Conn) (netip.AddrPort, bool) {
 	if err != nil {
 		return netip.AddrPort{}, false
 	}
-	six := clientAddr(tcp.LocalAddr()).Is6()
+	local, ok := tcp.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	six := local.AddrPort().Addr().Unmap().Is6()
 	var dst netip.AddrPort
-	err = raw.Control(func(fd uintptr) { dst, _ = redirectedSocket(int(fd), six) })
+	err = raw.Control(func(fd uintptr) { dst, _ = OriginalOf(int(fd), six) })
 	return dst, err == nil && dst.IsValid()
 }
 
-func redirectedSocket(fd int, six bool) (netip.AddrPort, bool) {
+// OriginalOf is Original for a descriptor; six says that the socket's own address is one
+// of IPv6, which one that stands for IPv4 is not.
+func OriginalOf(fd int, six bool) (netip.AddrPort, bool) {
 	var dst netip.AddrPort
 	if six {
 		dst = redirected6(fd)

@@ -1,6 +1,6 @@
 //go:build !race
 
-package proxy
+package socket
 
 import (
 	"unsafe"
@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readNow and writeNow read and write without a word to the scheduler: on the sockets
+// Read and Write read and write without a word to the scheduler: on the sockets
 // that the loops wait for a call never waits, and what it would save for others it
 // costs several times over here.
-func readNow(fd int, p []byte) (int, error)  { return transfer(unix.SYS_READ, fd, p) }
-func writeNow(fd int, p []byte) (int, error) { return transfer(unix.SYS_WRITE, fd, p) }
+func Read(fd int, p []byte) (int, error)  { return transfer(unix.SYS_READ, fd, p) }
+func Write(fd int, p []byte) (int, error) { return transfer(unix.SYS_WRITE, fd, p) }
 
 func transfer(call uintptr, fd int, p []byte) (int, error) {
 	for {

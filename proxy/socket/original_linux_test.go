@@ -1,4 +1,4 @@
-package proxy
+package socket
 
 import (
 	"net"
@@ -52,9 +52,9 @@ func TestRedirected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, ok := redirected(conn)
+		got, ok := Original(conn)
 		if want, _ := netip.ParseAddrPort(c.want); ok && got != want && c.want != "" || ok != got.IsValid() || !ok && c.want != "" {
-			t.Errorf("redirected(%s) = %v, %v, want %q", c.dial, got, ok, c.want)
+			t.Errorf("Original(%s) = %v, %v, want %q", c.dial, got, ok, c.want)
 		}
 		client.Close()
 		conn.Close()
