@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"schoolgate/proxy/pipe"
 	"schoolgate/proxy/socket"
 )
 
@@ -249,7 +250,7 @@ func (f *flows) carry(h *half, rest []byte) {
 	if h.up {
 		dst, src = src, dst
 	}
-	p := newFastPipe(dst, src)
+	p := pipe.NewFast(dst, src)
 	idle := f.server.limits.IdleStream
 	if p == nil || dst.SetWriteDeadline(now().Add(idle)) != nil {
 		f.end(h, false)
@@ -277,7 +278,7 @@ func (f *flows) carry(h *half, rest []byte) {
 				break
 			}
 		}
-		n, err := p.some()
+		n, err := p.Some()
 		if n > 0 {
 			h.count(n)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"schoolgate/proxy/pipe"
 	"schoolgate/proxy/socket"
 )
 
@@ -59,7 +60,7 @@ func (tn *tunnel) pump(dst, src net.Conn, direction prometheus.Counter) {
 // copy reports whether src came to its end. Between bytes it holds neither a
 // buffer nor a pipe, so an idle tunnel costs two small stacks.
 func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
-	p := newPipe(dst, src)
+	p := pipe.New(dst, src)
 	idle := tn.server.limits.IdleStream
 	seen := tn.moved.Load()
 	var by time.Time // the deadline in force
@@ -70,7 +71,7 @@ func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 				return false
 			}
 		}
-		n, err := p.some()
+		n, err := p.Some()
 		if n > 0 {
 			tn.count(direction, n)
 		}
@@ -90,34 +91,3 @@ func (tn *tunnel) copy(dst, src net.Conn, direction prometheus.Counter) bool {
 		}
 	}
 }
-
-// pipe moves what is there from one connection to another.
-type pipe struct {
-	dst, src net.Conn
-	fast     *fastPipe // nil where the connections are not plain TCP
-}
-
-func newPipe(dst, src net.Conn) *pipe {
-	return &pipe{dst, src, newFastPipe(socket.TCP(dst), socket.TCP(src))}
-}
-
-var relayBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-// some moves at least a byte, or says why not.
-func (p *pipe) some() (int64, error) {
-	if p.fast != nil {
-		return p.fast.some()
-	}
-	buf := relayBuffers.Get().(*[32 << 10]byte)
-	defer relayBuffers.Put(buf)
-	n, err := p.src.Read(buf[:])
-	if n > 0 {
-		if _, werr := p.dst.Write(buf[:n]); werr != nil {
-			return 0, brokenWrite(werr)
-		}
-	}
-	return int64(n), err
-}
-
-// brokenWrite keeps a write that timed out from passing for a quiet reader.
-func brokenWrite(err error) error { return errors.New("write: " + err.Error()) }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"schoolgate/proxy/pipe"
 )
 
 // promptWriter sends what it is given soon. Go and goproxy hold small replies
@@ -132,8 +134,8 @@ type readier interface{ ready() (yes, known bool) }
 // ReadFrom copies a body through a pooled buffer.
 func (w *promptWriter) ReadFrom(src io.Reader) (int64, error) {
 	w.beforeBody(src)
-	buf := relayBuffers.Get().(*[32 << 10]byte)
-	defer relayBuffers.Put(buf)
+	buf := pipe.Buffers.Get().(*[32 << 10]byte)
+	defer pipe.Buffers.Put(buf)
 	var total int64
 	for {
 		n, err := src.Read(buf[:])

@@ -1,4 +1,4 @@
-package proxy
+package pipe
 
 import (
 	"io"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fastPipe relays between two TCP sockets. It waits for bytes without holding
+// Fast relays between two TCP sockets. It waits for bytes without holding
 // anything, copies small amounts through a pooled buffer (two system calls) and
 // lets the kernel splice large ones, which never reach our memory.
-type fastPipe struct {
+type Fast struct {
 	dst, src *net.TCPConn
 	raw      syscall.RawConn
 	read     func(fd uintptr) bool // kept, so that waiting allocates nothing
@@ -22,7 +22,8 @@ type fastPipe struct {
 	limit io.LimitedReader
 }
 
-func newFastPipe(dst, src *net.TCPConn) *fastPipe {
+// NewFast is a Fast, nil if one of the connections is nil or closed already.
+func NewFast(dst, src *net.TCPConn) *Fast {
 	if dst == nil || src == nil {
 		return nil
 	}
@@ -30,15 +31,15 @@ func newFastPipe(dst, src *net.TCPConn) *fastPipe {
 	if err != nil {
 		return nil
 	}
-	p := &fastPipe{dst: dst, src: src, raw: raw}
+	p := &Fast{dst: dst, src: src, raw: raw}
 	p.read = p.tryRead
 	return p
 }
 
 // tryRead reads without waiting; false asks to be called again when there is
 // something. The buffer is given back before the wait.
-func (p *fastPipe) tryRead(fd uintptr) bool {
-	p.buf = relayBuffers.Get().(*[32 << 10]byte)
+func (p *Fast) tryRead(fd uintptr) bool {
+	p.buf = Buffers.Get().(*[32 << 10]byte)
 	for {
 		p.n, p.err = unix.Read(int(fd), p.buf[:])
 		if p.err != unix.EINTR {
@@ -52,15 +53,15 @@ func (p *fastPipe) tryRead(fd uintptr) bool {
 	return true
 }
 
-func (p *fastPipe) release() {
+func (p *Fast) release() {
 	if p.buf != nil {
-		relayBuffers.Put(p.buf)
+		Buffers.Put(p.buf)
 		p.buf = nil
 	}
 }
 
-// some moves what is there.
-func (p *fastPipe) some() (int64, error) {
+// Some moves what is there.
+func (p *Fast) Some() (int64, error) {
 	defer p.release()
 	if err := p.raw.Read(p.read); err != nil {
 		return 0, err
@@ -93,7 +94,7 @@ const (
 
 // splice moves what waits in the socket from kernel to kernel. It asks for no
 // more than is there, so that it never waits with a pipe in hand.
-func (p *fastPipe) splice() (int64, error) {
+func (p *Fast) splice() (int64, error) {
 	waiting := 0
 	err := p.raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	if err != nil || waiting < spliceFrom {
