@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/http1"
 	"schoolgate/proxy/sniff"
 	"schoolgate/proxy/socket"
 )
@@ -165,20 +166,8 @@ func (e *entrance) left(p *pair) {
 // wantsConnect is what a CONNECT in text asks for, and what the client sent behind it;
 // false if it is no ordinary one.
 func (s *Server) wantsConnect(text []byte, from netip.Addr) (t target, behind []byte, ok bool) {
-	if !bytes.HasPrefix(text, []byte("CONNECT ")) {
-		return t, nil, false
-	}
-	end := endOfHead(text, 0)
-	if end == 0 || end > s.limits.HeaderBytes {
-		return t, nil, false
-	}
-	if h, err := parseHead(text[:end]); err != nil || h.lengths+h.codings > 0 || h.old {
-		return t, nil, false
-	}
-	line, rest, _ := cutLine(text[:end])
-	authority, ok := bytes.CutSuffix(line[len("CONNECT "):], []byte(" HTTP/1.1"))
-	name, port, cut := bytes.Cut(authority, []byte(":"))
-	if !ok || !cut || !plainName(name) || signsIn(rest) {
+	name, port, behind, ok := http1.Connect(text, s.limits.HeaderBytes)
+	if !ok {
 		return t, nil, false
 	}
 	t = target{Request: policy.Request{Door: policy.DoorCONNECT, Client: from}, method: http.MethodConnect, ports: s.tunnelPort}
@@ -186,30 +175,7 @@ func (s *Server) wantsConnect(text []byte, from netip.Addr) (t target, behind []
 	t.port = portNumber(string(port))
 	host, err := policy.ParseHost(string(name))
 	t.Host = host
-	return t, text[end:], err == nil && t.port != 0
-}
-
-// plainName reports whether a name is letters, digits, hyphens and dots: nothing that
-// two parsers could read in two ways.
-func plainName(name []byte) bool {
-	for _, c := range name {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return len(name) > 0
-}
-
-// signsIn reports whether the header lines, which were checked, say who asks.
-func signsIn(lines []byte) bool {
-	for len(lines) > 0 {
-		line, rest, ok := cutLine(lines)
-		if name, _, _ := bytes.Cut(line, []byte(":")); !ok || is(name, "Proxy-Authorization") {
-			return true
-		}
-		lines = rest
-	}
-	return false
+	return t, behind, err == nil && t.port != 0
 }
 
 // greeted reads what the client says first, and finds out what it asks for.

@@ -152,6 +152,14 @@ func peerUnder(c net.Conn) *peer {
 	return p
 }
 
+// takeAhead is what was read from a connection before it became a peer, once.
+func takeAhead(c net.Conn) (ahead []byte) {
+	if p := peerUnder(c); p != nil {
+		ahead, p.ahead = p.ahead, nil
+	}
+	return ahead
+}
+
 func peerOf(ctx context.Context) *peer {
 	p, _ := ctx.Value(peerKey{}).(*peer)
 	return p

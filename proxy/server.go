@@ -17,6 +17,7 @@ import (
 
 	"schoolgate/policy"
 	"schoolgate/proxy/gate"
+	"schoolgate/proxy/http1"
 	"schoolgate/proxy/pagescan"
 	"schoolgate/proxy/socket"
 )
@@ -42,8 +43,8 @@ type Server struct {
 	transport               *http.Transport
 	origins                 *origins
 	found                   found
-	inside1                 *http1     // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
-	inspector               *inspector // nil looks inside nothing
+	inside1                 *http1.Server // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
+	inspector               *inspector    // nil looks inside nothing
 	phrases                 *pagescan.Set
 	name                    policy.Host           // of the box, zero for its address
 	signIn                  SignIn                // nil asks nobody
@@ -171,14 +172,36 @@ func (s *Server) bind(addr string, l *listener, h http.Handler) (err error) {
 	return nil
 }
 
+// newHTTP1 serves HTTP/1.0 and HTTP/1.1 at a door, or inside TLS.
+func (s *Server) newHTTP1(h http.Handler) *http1.Server {
+	l := &s.limits
+	return http1.New(http1.Config{
+		Accept: s.acceptFrom, Run: s.crew.run, Ahead: takeAhead, Context: withPeer, Begin: s.begin, Handler: h,
+		Unreadable: s.unreadable, Panicked: s.metrics.panics.Inc,
+		Limits: http1.Limits{HeaderBytes: l.HeaderBytes, HeaderTime: l.HeaderTime, IdleClient: l.IdleClient, IdleStream: l.IdleStream},
+	})
+}
+
+// begin makes the exchange of a request, in one piece with what writes its answer.
+func (s *Server) begin(ctx context.Context) (*http1.Answer, context.Context) {
+	var all struct {
+		http1.Answer
+		promptWriter
+		exchange
+	}
+	all.promptWriter.use(&all.Answer, s.limits.IdleStream)
+	all.exchange.writer = &all.promptWriter
+	return &all.Answer, context.WithValue(ctx, exchangeKey{}, &all.exchange)
+}
+
 // lookForGone ends requests from before a time whose clients have gone.
 func (s *Server) lookForGone(before time.Time) {
 	for _, d := range s.doors {
-		if h, ok := d.server.(*http1); ok {
-			h.look(before)
+		if h, ok := d.server.(*http1.Server); ok {
+			h.Look(before)
 		}
 	}
-	s.inside1.look(before)
+	s.inside1.Look(before)
 }
 
 // Addrs are the addresses bound: those of Listen, of TLSListen, of PageListen, of

@@ -56,8 +56,7 @@ func (s *Server) start(tn *tunnel, x *exchange, run func()) bool {
 	switch {
 	case run == nil:
 		return false
-	case x.writer.own != nil && x.writer.own.conn.goesOn:
-		x.writer.own.conn.then = run
+	case x.writer.own != nil && x.writer.own.Then(run):
 	default:
 		s.crew.run(run)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"schoolgate/proxy/http1"
 	"schoolgate/proxy/pipe"
 )
 
@@ -20,7 +21,7 @@ import (
 // still leaves in one write.
 type promptWriter struct {
 	http.ResponseWriter
-	own     *answer1 // our own server's writer; nil on HTTP/2
+	own     *http1.Answer // our own server's writer; nil on HTTP/2
 	control *http.ResponseController
 	idle    time.Duration // a write that takes longer ends the connection
 
@@ -50,7 +51,7 @@ func newPromptWriter(w http.ResponseWriter, idle time.Duration) *promptWriter {
 }
 
 func (w *promptWriter) use(under http.ResponseWriter, idle time.Duration) {
-	w.own, _ = under.(*answer1)
+	w.own, _ = under.(*http1.Answer)
 	w.ResponseWriter, w.control, w.idle = under, http.NewResponseController(under), idle
 }
 
@@ -81,7 +82,7 @@ func (w *promptWriter) noInterim() {
 // adopt takes a header for the reply's own.
 func (w *promptWriter) adopt(header http.Header) {
 	if w.own != nil {
-		w.own.header = header // as it is: nobody else has it
+		w.own.Adopt(header)
 		return
 	}
 	maps.Copy(w.Header(), header)
@@ -113,7 +114,7 @@ func (w *promptWriter) Write(p []byte) (int, error) {
 		if w.left -= int64(n); w.left != 0 { // else it is whole, and leaves with the handler's end
 			w.arm()
 		}
-	case err == nil && !w.own.whole():
+	case err == nil && !w.own.Whole():
 		err = w.own.FlushError() // it is not known when more comes
 	}
 	return n, err
@@ -187,7 +188,7 @@ func (w *promptWriter) Flush() {
 // reading is hung up on (T6).
 func (w *promptWriter) bound() {
 	if w.own != nil {
-		_ = w.own.conn.writeWithin(w.idle) // fails only on a dead connection
+		_ = w.own.WriteWithin(w.idle) // fails only on a dead connection
 		return
 	}
 	if t := now(); t.Sub(w.bounded) > time.Second {

@@ -39,9 +39,10 @@ var mayImport = map[string][]string{
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
 	"dnsfilter/dnssec":   nil, // knows of the DNS and of nothing else
-	"proxy":              {"policy", "proxy/socket", "proxy/pipe", "proxy/gate", "proxy/sniff", "proxy/nested", "proxy/inspect", "proxy/pagescan", "internal/inside"},
+	"proxy":              {"policy", "proxy/socket", "proxy/pipe", "proxy/http1", "proxy/gate", "proxy/sniff", "proxy/nested", "proxy/inspect", "proxy/pagescan", "internal/inside"},
 	"proxy/socket":       nil, // what the kernel knows of connections
 	"proxy/pipe":         {"proxy/socket"},
+	"proxy/http1":        {"proxy/socket"},
 	"proxy/gate":         nil, // counts addresses
 	"proxy/sniff":        {"policy"},
 	"proxy/nested":       {"policy"},

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"bufio"
@@ -17,29 +17,62 @@ import (
 	"schoolgate/proxy/socket"
 )
 
-// http1 serves HTTP/1.0 and HTTP/1.1 in place of net/http's server, which parses a
+// Server serves HTTP/1.0 and HTTP/1.1 in place of net/http's server, which parses a
 // head before anyone can look at it and pays for every request with a goroutine
 // that watches the client (docs/decisions/0010). Requests are parsed by Go's
 // parser all the same, and handlers see what they would of net/http.
-type http1 struct {
-	server  *Server
-	handler http.Handler
-	dates   dates
+type Server struct {
+	config Config
+	dates  dates
 
 	mu      sync.Mutex
-	open    map[*conn1]struct{}
+	open    map[*clientConn]struct{}
 	doors   map[net.Listener]struct{}
 	closing bool
 	running sync.WaitGroup
 	waiting sync.WaitGroup // for running, beyond a Shutdown that had no more time
 }
 
-func (s *Server) newHTTP1(h http.Handler) *http1 {
-	return &http1{server: s, handler: h, open: map[*conn1]struct{}{}, doors: map[net.Listener]struct{}{}}
+// Config is what a Server needs of whoever has it. All of it must be set.
+type Config struct {
+	// Accept gives a listener's connections to begin until the listener is closed.
+	Accept func(l net.Listener, begin func(net.Conn)) error
+	// Run has f done at once, on a goroutine that its owner waits for.
+	Run func(f func())
+	// Ahead is what was read from a connection before it came here. It is asked once.
+	Ahead func(net.Conn) []byte
+	// Context is what the requests of a connection begin with.
+	Context func(context.Context, net.Conn) context.Context
+	// Begin gives the Answer of a request, which nobody has used, and the context that
+	// the handler is to see. The Answer may be a part of what the handler needs besides:
+	// it is one piece of memory then.
+	Begin   func(context.Context) (*Answer, context.Context)
+	Handler http.Handler
+	// Unreadable hears of a connection that ends over bytes that never became a request,
+	// before it is told so.
+	Unreadable func(net.Conn)
+	// Panicked hears of a handler or a parser that panicked: its connection ends, and no
+	// other (F26).
+	Panicked func()
+
+	Limits Limits
+}
+
+// Limits bounds size and time.
+type Limits struct {
+	HeaderBytes int           // request line and headers
+	HeaderTime  time.Duration // to read them
+	IdleClient  time.Duration // a kept connection without a request
+	IdleStream  time.Duration // to begin an answer; see [Answer.WriteWithin]
+}
+
+// New makes a Server that serves nothing yet.
+func New(c Config) *Server {
+	return &Server{config: c, open: map[*clientConn]struct{}{}, doors: map[net.Listener]struct{}{}}
 }
 
 // Serve takes connections until the listener is closed.
-func (h *http1) Serve(l net.Listener) error {
+func (h *Server) Serve(l net.Listener) error {
 	h.mu.Lock()
 	h.doors[l] = struct{}{}
 	closing := h.closing
@@ -47,17 +80,17 @@ func (h *http1) Serve(l net.Listener) error {
 	if closing {
 		l.Close()
 	}
-	return h.server.acceptFrom(l, func(conn net.Conn) {
+	return h.config.Accept(l, func(conn net.Conn) {
 		if c := h.admit(conn); c != nil {
 			c.goesOn = true
-			h.server.crew.run(func() { h.serve(c) })
+			h.config.Run(func() { h.serve(c) })
 		}
 	})
 }
 
 // serve serves a connection and then what it became, a tunnel say, for which nothing of
 // the server is kept.
-func (h *http1) serve(c *conn1) {
+func (h *Server) serve(c *clientConn) {
 	if then := c.serve(); then != nil {
 		c = nil
 		then()
@@ -65,7 +98,7 @@ func (h *http1) serve(c *conn1) {
 }
 
 // ServeConn serves one connection, until it is over; true if a handler took it over.
-func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
+func (h *Server) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
 	c := h.admit(conn)
 	if c == nil {
 		return false
@@ -75,12 +108,11 @@ func (h *http1) ServeConn(ctx context.Context, conn net.Conn) (taken bool) {
 	return c.hijacked.Load()
 }
 
-func (h *http1) admit(conn net.Conn) *conn1 {
-	c := &conn1{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: socket.TCP(conn), base: context.Background()}
+func (h *Server) admit(conn net.Conn) *clientConn {
+	c := &clientConn{owner: h, conn: conn, from: conn.RemoteAddr().String(), tcp: socket.TCP(conn), base: context.Background()}
 	c.in.conn = conn
-	if p := peerUnder(conn); p != nil && len(p.ahead) > 0 {
-		c.in.buf, c.in.w = p.ahead, len(p.ahead)
-		p.ahead = nil
+	if ahead := h.config.Ahead(conn); len(ahead) > 0 {
+		c.in.buf, c.in.w = ahead, len(ahead)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,7 +125,7 @@ func (h *http1) admit(conn net.Conn) *conn1 {
 	return c
 }
 
-func (h *http1) left(c *conn1) {
+func (h *Server) left(c *clientConn) {
 	h.mu.Lock()
 	delete(h.open, c)
 	h.mu.Unlock()
@@ -102,8 +134,8 @@ func (h *http1) left(c *conn1) {
 
 // Shutdown lets no more in, ends the connections that wait for a request and gives
 // the others until ctx is done to finish theirs.
-func (h *http1) Shutdown(ctx context.Context) error {
-	h.stop(func(c *conn1) bool { return c.state.CompareAndSwap(waiting, over) })
+func (h *Server) Shutdown(ctx context.Context) error {
+	h.stop(func(c *clientConn) bool { return c.state.CompareAndSwap(waiting, over) })
 	ended := make(chan struct{})
 	h.waiting.Go(func() { h.running.Wait(); close(ended) })
 	select {
@@ -115,14 +147,14 @@ func (h *http1) Shutdown(ctx context.Context) error {
 }
 
 // Close ends every connection and waits for their handlers.
-func (h *http1) Close() error {
-	h.stop(func(c *conn1) bool { return !c.hijacked.Load() })
+func (h *Server) Close() error {
+	h.stop(func(c *clientConn) bool { return !c.hijacked.Load() })
 	h.running.Wait()
 	h.waiting.Wait()
 	return nil
 }
 
-func (h *http1) stop(which func(*conn1) bool) {
+func (h *Server) stop(which func(*clientConn) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closing = true
@@ -136,11 +168,11 @@ func (h *http1) stop(which func(*conn1) bool) {
 	}
 }
 
-// look finds requests whose client has gone while they wait for their origin: it is
+// Look finds requests whose client has gone while they wait for their origin: it is
 // called now and then, in place of a goroutine for each.
-func (h *http1) look(before time.Time) {
+func (h *Server) Look(before time.Time) {
 	h.mu.Lock()
-	var old []*conn1
+	var old []*clientConn
 	for c := range h.open {
 		if c.state.Load() == busy && !c.hijacked.Load() && c.since.Load() < before.UnixNano() {
 			old = append(old, c)
@@ -161,9 +193,9 @@ const (
 	over
 )
 
-// conn1 is a client's connection.
-type conn1 struct {
-	owner *http1
+// clientConn is a client's connection.
+type clientConn struct {
+	owner *Server
 	conn  net.Conn
 	from  string       // the client's address, as http.Request has it
 	tcp   *net.TCPConn // the socket where nothing lies between, else nil
@@ -195,7 +227,7 @@ var (
 const maxOutBuffer = 64 << 10
 
 // abort ends the connection, and what is done for it.
-func (c *conn1) abort() {
+func (c *clientConn) abort() {
 	if end := c.end; end != nil {
 		end()
 	}
@@ -205,16 +237,16 @@ func (c *conn1) abort() {
 var errGone = errors.New("connection over")
 
 // serve answers its requests, and returns what is to be done when it was taken over.
-func (c *conn1) serve() (then func()) {
+func (c *clientConn) serve() (then func()) {
 	defer c.owner.left(c)
 	defer func() { // of the parsers: a handler's is dealt with where it is called (F26)
 		if recover() != nil {
-			c.owner.server.metrics.panics.Inc()
+			c.owner.config.Panicked()
 			c.conn.Close()
 			then = c.then // it was promised, and finds the connection closed
 		}
 	}()
-	ctx, end := context.WithCancel(withPeer(c.base, c.conn))
+	ctx, end := context.WithCancel(c.owner.config.Context(c.base, c.conn))
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.conn.LocalAddr())
 	c.setEnd(end)
 	defer end()
@@ -243,7 +275,7 @@ func (c *conn1) serve() (then func()) {
 
 // close closes the connection. To a client that has gone nothing is said, not in TLS
 // either: all it was answered was whole.
-func (c *conn1) close() {
+func (c *clientConn) close() {
 	if t, ok := c.conn.(*tls.Conn); ok && c.left {
 		t.NetConn().Close()
 		return
@@ -251,14 +283,14 @@ func (c *conn1) close() {
 	c.conn.Close()
 }
 
-func (c *conn1) setEnd(end context.CancelFunc) {
+func (c *clientConn) setEnd(end context.CancelFunc) {
 	c.owner.mu.Lock()
 	defer c.owner.mu.Unlock()
 	c.end = end
 }
 
 // rest makes the connection wait for its next request.
-func (c *conn1) rest() bool {
+func (c *clientConn) rest() bool {
 	c.owner.mu.Lock()
 	closing := c.owner.closing
 	c.owner.mu.Unlock()
@@ -266,8 +298,8 @@ func (c *conn1) rest() bool {
 }
 
 // next reads the head of the next request.
-func (c *conn1) next(ctx context.Context) (*http.Request, error) {
-	limits := &c.owner.server.limits
+func (c *clientConn) next(ctx context.Context) (*http.Request, error) {
+	limits := &c.owner.config.Limits
 	if len(c.in.there()) == 0 {
 		patience := limits.IdleClient
 		if !c.served {
@@ -285,7 +317,7 @@ func (c *conn1) next(ctx context.Context) (*http.Request, error) {
 	if !c.state.CompareAndSwap(waiting, busy) {
 		return nil, errGone
 	}
-	t := now()
+	t := time.Now()
 	c.since.Store(t.UnixNano())
 	bounded := false
 	h, err := c.in.readHead(limits.HeaderBytes+firstHead, func() error {
@@ -318,8 +350,8 @@ var errVersion = errors.New("a version of HTTP that is not spoken here")
 
 // readWithin moves the read deadline, unless it is nearly there already: a deadline
 // for each request costs more than most of what is done for it.
-func (c *conn1) readWithin(d time.Duration) error {
-	by := now().Add(d)
+func (c *clientConn) readWithin(d time.Duration) error {
+	by := time.Now().Add(d)
 	if socket.Near(c.readBy, by, d) {
 		return nil
 	}
@@ -328,7 +360,7 @@ func (c *conn1) readWithin(d time.Duration) error {
 }
 
 // refuse answers bytes that are no request, and has them recorded.
-func (c *conn1) refuse(err error) {
+func (c *clientConn) refuse(err error) {
 	if errors.Is(err, errGone) {
 		return
 	}
@@ -339,14 +371,14 @@ func (c *conn1) refuse(err error) {
 	case errors.Is(err, errVersion):
 		status = http.StatusHTTPVersionNotSupported
 	}
-	c.owner.server.unreadable(c.conn)
+	c.owner.config.Unreadable(c.conn)
 	var lost *net.OpError // not any net.Error: a bad URL is one too
 	if errors.Is(err, io.EOF) || errors.As(err, &lost) {
 		return // it went, or came too slowly: there is nobody to tell
 	}
 	text := http.StatusText(status)
 	reply := "HTTP/1.1 " + itoa(status) + " " + text + "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + itoa(status) + " " + text
-	if c.conn.SetWriteDeadline(now().Add(time.Second)) != nil {
+	if c.conn.SetWriteDeadline(time.Now().Add(time.Second)) != nil {
 		return
 	}
 	if _, err := io.WriteString(c.conn, reply); err == nil {
@@ -356,32 +388,25 @@ func (c *conn1) refuse(err error) {
 
 // linger lets the client read our last words: closing over bytes that were not read
 // would reset the connection and take them away.
-func (c *conn1) linger() {
+func (c *clientConn) linger() {
 	const patience, most = 500 * time.Millisecond, 256 << 10
-	if socket.CloseWrite(c.conn) != nil || c.conn.SetReadDeadline(now().Add(patience)) != nil {
+	if socket.CloseWrite(c.conn) != nil || c.conn.SetReadDeadline(time.Now().Add(patience)) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.conn, most) // whatever it says, the connection is closed
 }
 
 // answer has the handler answer a request; false ends the connection.
-func (c *conn1) answer(ctx context.Context, r *http.Request) (again bool) {
-	var all struct { // of a request, in one piece
-		answer1
-		promptWriter
-		exchange
-	}
-	w := &all.answer1
-	all.promptWriter.use(w, c.owner.server.limits.IdleStream)
-	all.exchange.writer = &all.promptWriter
-	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, &all.exchange))
+func (c *clientConn) answer(ctx context.Context, r *http.Request) (again bool) {
+	w, ctx := c.owner.config.Begin(ctx)
+	r = r.WithContext(ctx)
 	w.conn, w.request, w.wantsClose = c, r, r.Close
 	if r.Body != http.NoBody {
-		w.body = &body1{answer: w, from: r.Body}
+		w.body = &body{answer: w, from: r.Body}
 		w.expected = strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1)
 		r.Body = w.body
 	}
-	_ = c.writeWithin(c.owner.server.limits.IdleStream) // fails only on a dead connection
+	_ = c.writeWithin(c.owner.config.Limits.IdleStream) // fails only on a dead connection
 	buf := outBuffers.Get().(*[]byte)
 	c.out = (*buf)[:0]
 	defer func() {
@@ -394,26 +419,26 @@ func (c *conn1) answer(ctx context.Context, r *http.Request) (again bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v != http.ErrAbortHandler {
-				c.owner.server.metrics.panics.Inc()
+				c.owner.config.Panicked()
 			}
 			w.stopBody()
 			again = false
 		}
 	}()
-	c.owner.handler.ServeHTTP(w, r)
+	c.owner.config.Handler.ServeHTTP(w, r)
 	if c.hijacked.Load() {
 		return false
 	}
 	return w.finish()
 }
 
-func (c *conn1) setReadDeadline(t time.Time) error {
+func (c *clientConn) setReadDeadline(t time.Time) error {
 	c.readBy = t
 	return c.conn.SetReadDeadline(t)
 }
 
-func (c *conn1) writeWithin(d time.Duration) error {
-	by := now().Add(d)
+func (c *clientConn) writeWithin(d time.Duration) error {
+	by := time.Now().Add(d)
 	if socket.Near(c.writeBy, by, d) {
 		return nil
 	}
@@ -422,7 +447,7 @@ func (c *conn1) writeWithin(d time.Duration) error {
 }
 
 // send adds p to what is written, and sends all of it if it is much.
-func (c *conn1) send(p []byte, behind string) error {
+func (c *clientConn) send(p []byte, behind string) error {
 	if c.broken != nil {
 		return c.broken
 	}
@@ -450,7 +475,7 @@ func (c *conn1) send(p []byte, behind string) error {
 	return nil
 }
 
-func (c *conn1) flush() error {
+func (c *clientConn) flush() error {
 	if len(c.out) == 0 || c.broken != nil {
 		return c.broken
 	}

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"bufio"
@@ -18,13 +18,13 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// answer1 is the http.ResponseWriter of a request on a conn1. It is used by one
+// Answer is the http.ResponseWriter of a request. It is used by one
 // goroutine at a time.
-type answer1 struct {
-	conn    *conn1
+type Answer struct {
+	conn    *clientConn
 	request *http.Request
 	header  http.Header
-	body    *body1 // nil without a body
+	body    *body // nil without a body
 
 	status     int
 	length     int64 // as the header says; -1 if it does not
@@ -40,7 +40,7 @@ type answer1 struct {
 }
 
 // Header is the reply's header.
-func (w *answer1) Header() http.Header {
+func (w *Answer) Header() http.Header {
 	if w.header == nil {
 		w.header = http.Header{}
 	}
@@ -48,7 +48,7 @@ func (w *answer1) Header() http.Header {
 }
 
 // WriteHeader passes a 1xx on at once, and begins the reply for any other status.
-func (w *answer1) WriteHeader(status int) {
+func (w *Answer) WriteHeader(status int) {
 	switch {
 	case w.status != 0:
 	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
@@ -60,7 +60,7 @@ func (w *answer1) WriteHeader(status int) {
 
 // interim sends a 1xx. HTTP/1.0 knows none, and one in the midst of an upload would
 // be taken for the answer to Expect.
-func (w *answer1) interim(status int) {
+func (w *Answer) interim(status int) {
 	if !w.request.ProtoAtLeast(1, 1) || status == http.StatusContinue {
 		return
 	}
@@ -74,7 +74,7 @@ func (w *answer1) interim(status int) {
 }
 
 // begin writes the head of the reply, once, and settles how its end is told.
-func (w *answer1) begin() {
+func (w *Answer) begin() {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -93,7 +93,7 @@ func (w *answer1) begin() {
 	c.out = append(c.out, "\r\n"...)
 	w.fields(w.trailers)
 	if w.header["Date"] == nil {
-		c.out = c.owner.dates.append(c.out, now())
+		c.out = c.owner.dates.append(c.out, time.Now())
 	}
 	switch {
 	case w.chunked:
@@ -129,7 +129,7 @@ func (d *dates) append(out []byte, t time.Time) []byte {
 
 // frame settles how the client knows where the body ends: by a length, by chunks,
 // or by the end of the connection.
-func (w *answer1) frame() {
+func (w *Answer) frame() {
 	if httpguts.HeaderValuesContainsToken(w.header["Connection"], "close") {
 		w.wantsClose = true
 	}
@@ -162,7 +162,7 @@ func (w *answer1) frame() {
 
 // fields writes the header, without what is settled by frame and without those in
 // not, which come as trailers.
-func (w *answer1) fields(not []string) {
+func (w *Answer) fields(not []string) {
 	for name, values := range w.header {
 		switch name {
 		case "Connection", "Transfer-Encoding":
@@ -184,7 +184,7 @@ func listed(list []string, name string) bool {
 	return false
 }
 
-func (w *answer1) field(name string, values []string) {
+func (w *Answer) field(name string, values []string) {
 	if !httpguts.ValidHeaderFieldName(name) {
 		return
 	}
@@ -207,7 +207,7 @@ func (w *answer1) field(name string, values []string) {
 }
 
 // Write writes a part of the body.
-func (w *answer1) Write(p []byte) (int, error) {
+func (w *Answer) Write(p []byte) (int, error) {
 	if w.conn.hijacked.Load() {
 		return 0, http.ErrHijacked
 	}
@@ -236,13 +236,28 @@ func (w *answer1) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// whole reports whether all of the reply has been written.
-func (w *answer1) whole() bool {
+// Adopt takes a header for the reply's own, as it is: nobody else has it.
+func (w *Answer) Adopt(header http.Header) { w.header = header }
+
+// Then has run called when the handler has taken the connection over and returned, on
+// the same goroutine; false where nobody serves on it but for this request.
+func (w *Answer) Then(run func()) bool {
+	if w.conn.goesOn {
+		w.conn.then = run
+	}
+	return w.conn.goesOn
+}
+
+// WriteWithin bounds the writes from now on, unless the bound in force is nearly that.
+func (w *Answer) WriteWithin(d time.Duration) error { return w.conn.writeWithin(d) }
+
+// Whole reports whether all of the reply has been written.
+func (w *Answer) Whole() bool {
 	return w.begun && (w.bodyless || w.length >= 0 && w.written == w.length)
 }
 
 // FlushError sends what is written.
-func (w *answer1) FlushError() error {
+func (w *Answer) FlushError() error {
 	if w.conn.hijacked.Load() {
 		return http.ErrHijacked
 	}
@@ -251,23 +266,23 @@ func (w *answer1) FlushError() error {
 }
 
 // Flush is FlushError for those who do not look.
-func (w *answer1) Flush() { _ = w.FlushError() }
+func (w *Answer) Flush() { _ = w.FlushError() }
 
 // SetReadDeadline, SetWriteDeadline, EnableFullDuplex and Hijack are what
 // http.ResponseController asks for. Both ways at once is what this server does anyway.
-func (w *answer1) SetReadDeadline(t time.Time) error { return w.conn.setReadDeadline(t) }
+func (w *Answer) SetReadDeadline(t time.Time) error { return w.conn.setReadDeadline(t) }
 
 // SetWriteDeadline sets when writing must be done.
-func (w *answer1) SetWriteDeadline(t time.Time) error {
+func (w *Answer) SetWriteDeadline(t time.Time) error {
 	w.conn.writeBy = t
 	return w.conn.conn.SetWriteDeadline(t)
 }
 
 // EnableFullDuplex has nothing to do.
-func (w *answer1) EnableFullDuplex() error { return nil }
+func (w *Answer) EnableFullDuplex() error { return nil }
 
 // Hijack gives the connection away, with what came behind the request.
-func (w *answer1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *Answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := w.conn
 	if w.begun || c.hijacked.Swap(true) {
 		return nil, nil, errors.New("hijack: the reply has begun")
@@ -277,7 +292,7 @@ func (w *answer1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		ahead, _ := c.parser.Peek(n) // so many are there
 		rest = append(bytes.Clone(ahead), rest...)
 	}
-	if err := c.conn.SetDeadline(noDeadline); err != nil {
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, err
 	}
 	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(rest), c.conn), max(16, len(rest)))
@@ -290,7 +305,7 @@ func (w *answer1) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // finish ends the reply; true keeps the connection for another request.
-func (w *answer1) finish() bool {
+func (w *Answer) finish() bool {
 	c := w.conn
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -327,7 +342,7 @@ func (w *answer1) finish() bool {
 	return !w.wantsClose
 }
 
-func (w *answer1) trail() {
+func (w *Answer) trail() {
 	for name, values := range w.header {
 		if rest, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
 			w.field(rest, values)
@@ -338,15 +353,15 @@ func (w *answer1) trail() {
 }
 
 // stopBody has whoever still reads the request's body stop.
-func (w *answer1) stopBody() {
+func (w *Answer) stopBody() {
 	if w.body != nil {
 		w.body.stop()
 	}
 }
 
-// body1 is the body of a request. A transport may read it beyond the handler's end.
-type body1 struct {
-	answer *answer1
+// body is the body of a request. A transport may read it beyond the handler's end.
+type body struct {
+	answer *Answer
 	from   io.ReadCloser
 
 	mu          sync.Mutex // held while reading
@@ -354,7 +369,7 @@ type body1 struct {
 }
 
 // Read reads on; the first time it says 100 to a client that waits for it.
-func (b *body1) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over {
@@ -372,9 +387,9 @@ func (b *body1) Read(p []byte) (int, error) {
 }
 
 // Close does nothing: what is left over is seen to when the handler has ended.
-func (b *body1) Close() error { return nil }
+func (b *body) Close() error { return nil }
 
-func (w *answer1) goOn() {
+func (w *Answer) goOn() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.expected {
@@ -388,7 +403,7 @@ func (w *answer1) goOn() {
 
 // settle takes the end of a body that nobody read, if it is near, and reports
 // whether the next request begins where we are.
-func (b *body1) settle() bool {
+func (b *body) settle() bool {
 	c := b.answer.conn
 	if !b.mu.TryLock() {
 		return false // somebody is still waiting for a part of it
@@ -401,7 +416,7 @@ func (b *body1) settle() bool {
 		if b.answer.expected {
 			return false // it was never told to go on, and may or may not
 		}
-		if c.setReadDeadline(now().Add(c.owner.server.limits.HeaderTime)) != nil {
+		if c.setReadDeadline(time.Now().Add(c.owner.config.Limits.HeaderTime)) != nil {
 			return false
 		}
 		if n, err := io.CopyN(io.Discard, b.from, most); err != io.EOF || n == most {
@@ -421,7 +436,7 @@ func (b *body1) settle() bool {
 const most = 64 << 10
 
 // stop makes a Read that waits return, and keeps later ones away.
-func (b *body1) stop() {
+func (b *body) stop() {
 	_ = b.answer.conn.setReadDeadline(time.Unix(1, 0)) // a dead connection needs none
 	b.mu.Lock()
 	b.over = true
