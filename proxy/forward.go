@@ -112,6 +112,7 @@ func (s *Server) forward(x *exchange, r *http.Request) {
 		s.log.Debug("reply not sent whole", "err", err)
 		panic(http.ErrAbortHandler)
 	}
+	foreign(resp.Trailer) // those that were not announced as well
 	prefix := ""
 	if len(resp.Trailer) != announced { // HTTP/2 may have more of them than it said
 		prefix = http.TrailerPrefix
@@ -150,7 +151,7 @@ func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 		if err := x.writer.control.EnableFullDuplex(); err != nil {
 			s.log.Debug("body and reply not at once", "err", err)
 		}
-		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream}
+		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream, trailer: r.Trailer}
 		r.Body = x.body
 	}
 	return nil
@@ -218,8 +219,8 @@ var (
 
 // incoming makes the origin's reply ours to send.
 func (s *Server) incoming(resp *http.Response, x *exchange) {
-	removeHopByHop(resp.Header)
-	delete(resp.Header, "Alt-Svc") // no way round by HTTP/3 (Y7)
+	foreign(resp.Header)
+	foreign(resp.Trailer)
 	for name := range resp.Trailer {
 		if _, ahead := resp.Header[name]; ahead {
 			delete(resp.Trailer, name) // it would be taken from the head, where the browser looks for it
@@ -280,6 +281,7 @@ type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
+	trailer http.Header // of the request: there at the end of the body
 	whole   atomic.Bool // it was read to its end
 
 	mu   sync.Mutex
@@ -293,6 +295,7 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		b.whole.Store(true)
+		unclaimedTrailer(b.trailer)
 		// net/http watches the connection from here on, and an old deadline would
 		// look to it like a client that went away.
 		if gone := b.deadline(time.Time{}); gone != nil && gone != http.ErrBodyReadAfterClose {

@@ -116,6 +116,33 @@ var ofClient = []string{
 	"X-Real-Ip", "X-Client-Ip", "Client-Ip", "True-Client-Ip", "X-Originating-Ip", "Via", EventHeader,
 }
 
+// foreign takes from a header of an origin, wherever it stands, what an origin may not say:
+// what is between two neighbours, a way round by HTTP/3 (Y7), a reference of ours.
+func foreign(h http.Header) {
+	removeHopByHop(h)
+	delete(h, "Alt-Svc")
+	delete(h, EventHeader)
+}
+
+// unclaimed takes from a header of a client what it may not say: what is between two
+// neighbours, and who it is.
+func unclaimed(h http.Header) {
+	removeHopByHop(h)
+	for _, name := range ofClient {
+		delete(h, name)
+	}
+}
+
+// unclaimedTrailer is unclaimed for trailers, which some servers read like a head: what
+// only the school sets there, and where the request goes, they do not say either.
+func unclaimedTrailer(h http.Header) {
+	unclaimed(h)
+	for _, name := range ofSchool {
+		delete(h, name)
+	}
+	delete(h, "Host")
+}
+
 func removeHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
@@ -131,10 +158,8 @@ func removeHopByHop(h http.Header) {
 // decided, written in one way only.
 func outgoing(r *http.Request, t *target, ruling *policy.Ruling) {
 	trailers := httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers")
-	removeHopByHop(r.Header)
-	for _, name := range ofClient {
-		delete(r.Header, name)
-	}
+	unclaimed(r.Header)
+	unclaimedTrailer(r.Trailer)
 	if trailers {
 		r.Header.Set("Te", "trailers") // the one value that may travel
 	}

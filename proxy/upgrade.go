@@ -122,7 +122,7 @@ func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp
 }
 
 func writeSwitch(w io.Writer, h http.Header, x *exchange) error {
-	removeHopByHop(h)
+	foreign(h)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	x.outcome.refer(h)
 	buf := bufio.NewWriter(w)

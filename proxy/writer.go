@@ -62,9 +62,8 @@ func (w *promptWriter) interim(status int, header http.Header) {
 	if w.done || w.wrote || w.settled || status == http.StatusContinue {
 		return // the client's own 100 comes from whoever reads its body
 	}
-	removeHopByHop(header)
+	foreign(header)
 	delete(header, "Content-Length")
-	delete(header, "Alt-Svc")
 	h := w.Header()
 	maps.Copy(h, header)
 	w.bound()
