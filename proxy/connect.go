@@ -22,7 +22,8 @@ func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.Connect
 	} else {
 		x.outcome = s.judge(r.Context(), t)
 	}
-	tn := &tunnel{server: s, prelude: &prelude{target: t, outcome: x.outcome, sight: s.look(&t, &x.outcome)}}
+	sight := s.look(&t, &x.outcome)
+	tn := &tunnel{server: s, prelude: &prelude{target: t, outcome: x.outcome, sight: sight}}
 	if !x.outcome.allowed() && tn.sight != paged {
 		return s.reject(ctx, s.page(r, &x.outcome)), host
 	}

@@ -208,23 +208,30 @@ func (s *Server) serveInside(w http.ResponseWriter, r *http.Request) {
 		}
 		defer done()
 	}
-	if !r.URL.IsAbs() {
-		if r.ProtoMajor > 1 { // net/http's server goes on with its own
-			u := *r.URL
-			r = r.WithContext(r.Context())
-			r.URL = &u
-			if r.ContentLength == 0 { // it gives a body to every request, which would go the long way
-				r.Body = http.NoBody
-			}
-		}
-		r.URL.Scheme, r.URL.Host = "https", r.Host
-		r.RequestURI = "https://" + r.Host + r.RequestURI
-	}
-	s.ServeHTTP(w, r)
+	s.ServeHTTP(w, madeAbsolute(r))
 }
 
-// refuseInside answers with the page of the tunnel's own refusal, whose event is
-// there already; a CONNECT inside is refused for itself (Y31).
+// madeAbsolute is a request inside a tunnel as one of an explicit proxy.
+func madeAbsolute(r *http.Request) *http.Request {
+	if r.URL.IsAbs() {
+		return r
+	}
+	if r.ProtoMajor > 1 { // net/http's server goes on with its own
+		u := *r.URL
+		r = r.WithContext(r.Context())
+		r.URL = &u
+		if r.ContentLength == 0 { // it gives a body to every request, which would go the long way
+			r.Body = http.NoBody
+		}
+	}
+	r.URL.Scheme, r.URL.Host = "https", r.Host
+	r.RequestURI = "https://" + r.Host + r.RequestURI
+	return r
+}
+
+// refuseInside answers the first request with the page of the tunnel's own refusal, whose
+// event is there already, and each other for itself, as a CONNECT inside (Y31). One that
+// would be let through by now has no way out here: its client is to connect anew.
 func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel) {
 	if !s.serving.enter() {
 		panic(http.ErrAbortHandler)
@@ -242,6 +249,12 @@ func (s *Server) refuseInside(w http.ResponseWriter, r *http.Request, tn *tunnel
 		t.Door, t.method = policy.DoorInspect, knownMethod(r.Method)
 		t.refuse(policy.ReasonProtocol, findingMethod, http.StatusMethodNotAllowed)
 		o = s.judge(r.Context(), t)
+	} else if tn.told.Swap(true) {
+		t := s.insideTarget(madeAbsolute(r), tn)
+		if o = s.weigh(r.Context(), &t); o.allowed() {
+			panic(http.ErrAbortHandler)
+		}
+		s.seal(&o)
 	}
 	s.reply(x, s.page(r, &o))
 }

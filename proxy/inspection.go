@@ -130,18 +130,28 @@ func (s *Server) Settles(q policy.Request, r policy.Ruling) policy.Ruling {
 	return s.unsettled(&t, r)
 }
 
-// look is how a tunnel that was decided on is carried.
+// look is how a tunnel that was decided on is carried; the target has a note of why.
 func (s *Server) look(t *target, o *outcome) sight {
 	switch {
 	case !t.tunnel() || s.inspector == nil:
 	case o.allowed():
-		if s.wanted(t, &o.ruling) && s.able(t) {
+		t.wanted = s.wanted(t, &o.ruling)
+		if t.wanted && s.able(t) {
 			return inspected
 		}
 	case s.showsPage(t, o) && s.able(t):
+		t.paged = true
 		return paged
 	}
 	return spliced
+}
+
+// turned reports whether a tunnel that is allowed would be carried in another way now:
+// its inside is to be seen and was not, or no longer, or there is more to it than a page.
+// One whose client could not be looked into stays as it is.
+func (s *Server) turned(t *target, r *policy.Ruling) bool {
+	wanted := s.wanted(t, r)
+	return t.paged || wanted != t.wanted && (!wanted || s.able(t))
 }
 
 // showsPage reports whether a refusal may be told on a page inside TLS: one of

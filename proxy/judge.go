@@ -53,6 +53,9 @@ type target struct {
 	finding string                              // ...and why
 	status  int                                 // ...and with what status
 	body    Body                                // the beginning of a posted search
+
+	wanted bool // of a tunnel: the policy wanted its inside seen when it was let through
+	paged  bool // of a tunnel: it was refused, and shows pages of that
 }
 
 // outcome is what becomes of a target. Its event has been recorded, unless it is

@@ -180,6 +180,9 @@ func (tn *tunnel) runTransparent() {
 	}
 	allowed := tn.admitTransparent(&hello)
 	tn.sight = tn.server.look(&tn.target, &tn.outcome)
+	if tn.sight == paged {
+		tn.judged.Store(&[]target{tn.target})
+	}
 	switch {
 	case !allowed && tn.sight != paged, tn.sight == spliced && !tn.reach():
 		tn.client.Write(alertAccessDenied) // the connection is closed either way
@@ -197,10 +200,16 @@ func (tn *tunnel) admitTransparent(hello *sniff.Hello) bool {
 	s.metrics.wellHello.Inc()
 	targets := tn.named(hello)
 	for i, t := range targets {
-		if i > 0 && s.decide(&t).Verdict == policy.Allow {
-			continue // the one event is for the name dialled, or for the one refused
+		if i > 0 {
+			r := s.decide(&t)
+			if wanted := s.wanted(&t, &r); wanted && !targets[0].wanted {
+				t.refuse(policy.ReasonProtocol, findingNoSNI, 0) // its inside would pass as that of the first
+			} else if targets[i].wanted = wanted; r.Verdict == policy.Allow {
+				continue // the one event is for the name dialled, or for the one refused
+			}
 		}
 		o := tn.judge(t)
+		targets[i].wanted = s.wanted(&t, &o.ruling)
 		if i == 0 || !o.allowed() {
 			tn.target, tn.outcome = t, o
 		}

@@ -38,6 +38,7 @@ type prelude struct {
 	target  target // the CONNECT host, or the URL of an upgrade
 	sight   sight
 	served  chan struct{} // closed when the server of the inside is done with it
+	told    atomic.Bool   // the event of its refusal has been shown on a page
 	outcome outcome
 	known   *verdict // what became of it before, where it was judged and not carried
 	early   []byte   // what the client sent ahead, for the origin
@@ -189,9 +190,7 @@ func helloFinding(err error) string {
 func (tn *tunnel) admit(hello *sniff.Hello) bool {
 	s := tn.server
 	s.metrics.wellHello.Inc()
-	if tn.sight != paged {
-		tn.judged.Store(&[]target{tn.target})
-	}
+	tn.judged.Store(&[]target{tn.target})
 	if hello.SNI == "" {
 		return true // the verdict on the CONNECT host stands; it is where we dialled
 	}

@@ -208,9 +208,17 @@ func (s *Server) revokeReply(x *exchange) bool {
 	return true
 }
 
+// revokeFor closes a tunnel that is not carried as it would be now. What only is carried
+// otherwise has no event: nobody was refused, and what the client asks next has its own.
 func (s *Server) revokeFor(tn *tunnel, t *target) bool {
 	t.Time, t.finding = now(), ""
-	if s.decide(t).Verdict == policy.Allow {
+	r := s.decide(t)
+	switch allowed := r.Verdict == policy.Allow; {
+	case allowed && s.turned(t, &r):
+		tn.close()
+		s.metrics.revoked.Inc()
+		return true
+	case allowed, t.paged:
 		return false
 	}
 	t.finding = findingRevoked
