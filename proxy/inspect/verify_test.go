@@ -101,6 +101,18 @@ func verifyCases(t *testing.T, root, ca, other *signer) []verifyCase {
 		return must(ocsp.CreateResponse(ca.cert, by.cert, ocsp.Response{Status: status, SerialNumber: sent[0].SerialNumber,
 			ThisUpdate: this, NextUpdate: this.AddDate(0, 0, 7), RevokedAt: this, Certificate: nil}, by.key))
 	}
+	responder := func(use x509.ExtKeyUsage, days int) *signer {
+		return &signer{siteOf(t, ca, func(c *x509.Certificate) {
+			c.ExtKeyUsage, c.NotAfter = []x509.ExtKeyUsage{use}, term.AddDate(0, 0, days)
+		}), ecKey()}
+	}
+	through := func(sent []*x509.Certificate, status int, by *signer) []byte { // with the certificate of who signed
+		return must(ocsp.CreateResponse(ca.cert, by.cert, ocsp.Response{Status: status, SerialNumber: sent[0].SerialNumber,
+			ThisUpdate: term.AddDate(0, 0, -1), NextUpdate: term.AddDate(0, 0, 6), RevokedAt: term.AddDate(0, 0, -1), Certificate: by.cert}, by.key))
+	}
+	endless := func(sent []*x509.Certificate, this time.Time) []byte {
+		return must(ocsp.CreateResponse(ca.cert, ca.cert, ocsp.Response{Status: ocsp.Good, SerialNumber: sent[0].SerialNumber, ThisUpdate: this}, ca.key))
+	}
 	return []verifyCase{
 		{name: "a good chain", sent: good},
 		{name: "a good chain with its root", sent: append(good[:2:2], root.cert)},
@@ -204,6 +216,13 @@ func verifyCases(t *testing.T, root, ca, other *signer) []verifyCase {
 		{name: "a staple promised and old", sent: promised, staple: word(promised, ca, ocsp.Good, term.AddDate(0, -1, 0)), want: WhyRevoked},
 		{name: "a staple promised and noise", sent: promised, staple: []byte("noise"), want: WhyRevoked},
 		{name: "a staple promised and somebody else's", sent: promised, staple: word(promised, other, ocsp.Good, term.AddDate(0, 0, -1)), want: WhyRevoked},
+		{name: "a staple that a responder of the authority signed", sent: promised, staple: through(promised, ocsp.Good, responder(x509.ExtKeyUsageOCSPSigning, 1))},
+		{name: "revoked, by a responder of the authority", sent: good, staple: through(good, ocsp.Revoked, responder(x509.ExtKeyUsageOCSPSigning, 1)), want: WhyRevoked},
+		{name: "a staple that another site of the authority signed", sent: promised, staple: through(promised, ocsp.Good, responder(x509.ExtKeyUsageServerAuth, 1)), want: WhyRevoked},
+		{name: "a staple that its own key signed", sent: promised, staple: through(promised, ocsp.Good, &signer{promised[0], ecKey()}), want: WhyRevoked},
+		{name: "a staple that a responder signed after its time", sent: promised, staple: through(promised, ocsp.Good, responder(x509.ExtKeyUsageOCSPSigning, -1)), want: WhyRevoked},
+		{name: "a staple promised, and of today", sent: promised, staple: endless(promised, term.Add(-time.Hour))},
+		{name: "a staple promised, without an end and old", sent: promised, staple: endless(promised, term.AddDate(0, -1, 0)), want: WhyRevoked},
 		{name: "a staple for another certificate", sent: promised, staple: word(good, ca, ocsp.Good, term.AddDate(0, 0, -1)), want: WhyRevoked},
 	}
 }
