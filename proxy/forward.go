@@ -161,6 +161,9 @@ func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 // leaves. Trouble becomes one of our pages (G9).
 func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
 	resp, err := s.origins.RoundTrip(r)
+	if err == nil && s.partOfPage(&x.outcome, r, resp) {
+		resp, err = s.wholePage(x, r, resp)
+	}
 	if err == nil && resp.StatusCode < 200 {
 		resp.Body.Close() // nobody asked for a 101: upgrades go another way
 		err = errUnasked

@@ -51,6 +51,35 @@ func (s *Server) scans(o *outcome, r *http.Request, resp *http.Response) bool {
 	return false
 }
 
+// partOfPage reports whether a reply is a part of a page that is to be read. Read without
+// the rest it says little, and a browser asks for the rest of a page that was broken off.
+func (s *Server) partOfPage(o *outcome, r *http.Request, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusPartialContent && s.scans(o, r, resp)
+}
+
+var errPart = errors.New("origin sends a page in parts alone")
+
+// wholePage asks for all of a page in place of a part: nobody needs to heed a Range
+// (RFC 9110 section 14.2).
+func (s *Server) wholePage(x *exchange, r *http.Request, part *http.Response) (*http.Response, error) {
+	part.Body.Close()
+	if r.Body != nil && r.Body != http.NoBody {
+		return nil, errPart // it cannot be sent again
+	}
+	unranged(r.Header)
+	resp, err := s.origins.RoundTrip(r)
+	if err == nil && s.partOfPage(&x.outcome, r, resp) {
+		resp.Body.Close()
+		return nil, errPart
+	}
+	return resp, err
+}
+
+func unranged(h http.Header) {
+	delete(h, "Range")
+	delete(h, "If-Range")
+}
+
 // readBeginning holds the beginning of a page until it has been read, and makes of
 // what was found the outcome of the request.
 func (s *Server) readBeginning(x *exchange, resp *http.Response) {
@@ -234,8 +263,11 @@ func (b *pageBody) end() string {
 }
 
 // readable takes from a request what would bring a page that we cannot read: other
-// codings, and dictionaries that only the browser has.
+// codings, dictionaries that only the browser has, and several parts in one.
 func readable(h http.Header) {
+	if strings.Contains(strings.Join(h["Range"], ","), ",") {
+		unranged(h)
+	}
 	delete(h, "Available-Dictionary")
 	delete(h, "Dictionary-Id")
 	lines, ok := h["Accept-Encoding"]

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -166,6 +167,57 @@ func TestScanLate(t *testing.T) {
 	all := r.journal.all()
 	if len(all) != 2 || all[0].Verdict != policy.Allow || all[1].Verdict != policy.Block || all[1].Finding != findingContent || all[1].Theme != "pornography" {
 		t.Errorf("events %+v", all)
+	}
+}
+
+// TestScanParts: of a page no part is had that would be read without the rest, as a browser
+// asks for what it lacks of one that was broken off; of what is no page it is.
+func TestScanParts(t *testing.T) {
+	bad, good := fixture(t, "porn_home"), fixture(t, "pass_sex_education")
+	bodies := map[string][]byte{"/bad": bad, "/good": good, "/film": good, "/stubborn": bad}
+	r := newReader(t, func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Etag", `"strong"`)
+		w.Header().Set("Content-Type", "text/html")
+		switch q.URL.Path {
+		case "/film":
+			w.Header().Set("Content-Type", "video/mp4")
+		case "/stubborn": // sends parts, whatever it is asked for
+			q.Header.Set("Range", "bytes=0-9")
+		}
+		http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(bodies[q.URL.Path]))
+	}, nil)
+	for _, c := range []struct {
+		path, part, request string
+		status              int
+		want                []byte
+	}{
+		{"/bad", "bytes=0-9", "", 403, nil},
+		{"/bad", "bytes=420-", "If-Range: \"strong\"\r\n", 403, nil},
+		{"/bad", "bytes=0-9,20-29", "", 403, nil},
+		{"/bad", "bytes=0-9", "Connection: Upgrade\r\nUpgrade: websocket\r\n", 403, nil},
+		{"/bad", "bytes=0-9", "Content-Length: 2\r\n", 502, nil},
+		{"/good", "bytes=100-", "If-Range: \"strong\"\r\n", 200, good},
+		{"/stubborn", "bytes=0-9", "", 502, nil},
+		{"/film", "bytes=100-199", "", 206, good[100:200]},
+	} {
+		begun := len(r.journal.all())
+		text := "GET " + r.url(c.path) + " HTTP/1.1\r\nHost: x\r\nRange: " + c.part + "\r\n" + c.request
+		if !strings.Contains(text, "Upgrade") {
+			text += "Connection: close\r\n"
+		}
+		text += "\r\n"
+		if strings.Contains(text, "Content-Length") {
+			text += "hi"
+		}
+		conn := r.dial()
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		body := bodyOf(t, resp, err)
+		if all := r.journal.all()[begun:]; err != nil || resp.StatusCode != c.status || c.want != nil && body != string(c.want) || len(all) != 1 {
+			t.Errorf("%s, %s, %q: %v, %d bytes, %d events, want %d", c.path, c.part, c.request, resp, len(body), len(all), c.status)
+		}
 	}
 }
 

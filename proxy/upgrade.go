@@ -29,6 +29,7 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 	s.rewrite(r, &t, &x.outcome.ruling)
 	if s.phrases != nil && !x.outcome.ruling.Scan.Empty() {
 		readable(r.Header)
+		unranged(r.Header) // a socket has no parts
 	}
 	r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	origin, err := s.dial(r.Context(), x.outcome.route)
