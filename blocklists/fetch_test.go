@@ -51,7 +51,7 @@ func testFetcher(t *testing.T, s *testkit.FeedServer) *Fetcher {
 func remoteFeed(name, address string) Feed {
 	return Feed{
 		Name: name, Format: Domains, Category: policy.Gambling, Kind: Public, Enabled: true, Licence: "test",
-		Remote: Remote{URL: address, MaxSize: 32 << 20, Timeout: 30 * time.Second},
+		Remote: Remote{URL: address, MaxSize: 32 << 20, Timeout: 5 * time.Minute},
 	}
 }
 
