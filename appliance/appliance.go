@@ -44,7 +44,6 @@ type Options struct {
 const (
 	journalDir = "journal"
 	alertsDir  = "alerts"
-	keyFile    = "mandatory.key" // in the store's folder
 )
 
 // journalReserve is disk space kept aside for the journal and used when the disk

@@ -168,19 +168,6 @@ func TestACeremonyIsSpentWhenARollbackBringsTheListBack(t *testing.T) { // I5
 	b.unlisted("terror-3.example")
 }
 
-// The key of the mandatory lists is the owner's alone (issue 5, item 5).
-func TestKeyIsSealed(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
-	if _, err := storeKey(dir); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]os.FileMode{filepath.Join(dir, keyFile): 0o600, dir: 0o700} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v; want %o", path, info.Mode(), err, want)
-		}
-	}
-}
-
 // A real mandatory list that the feed file suddenly calls invented is gone: else the
 // next build could lack it, and nobody would have said so.
 func TestMandatoryListIsNotCalledInvented(t *testing.T) {

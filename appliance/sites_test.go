@@ -63,7 +63,7 @@ func realStore(t testing.TB) *categories.Store {
 		if underRace {
 			real.err = buildByProgram(real.dir, feeds, out)
 			if real.err == nil {
-				key, real.err = storeKey(real.dir)
+				key, real.err = categories.StoreKey(real.dir)
 			}
 		} else {
 			real.err = buildHere(t.Context(), feeds, out)

@@ -143,12 +143,12 @@ func outdatedStarter(info categories.Info) bool {
 	})
 }
 
-// mandatoryKey is the key that seals mandatory lists: see storeKey.
+// mandatoryKey is the key that seals mandatory lists: see [categories.StoreKey].
 func mandatoryKey(box configs.Box) ([]byte, error) {
 	if err := os.MkdirAll(box.Lists.Store, 0o700); err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
-	return storeKey(box.Lists.Store)
+	return categories.StoreKey(box.Lists.Store)
 }
 
 // openPolicy compiles who is who and puts the first snapshot in force.
@@ -351,7 +351,7 @@ func lastGood(box configs.Box) (*categories.Store, []categories.Skipped, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("category store: %w", err)
 	}
-	key, err := readingKey(box.Lists.Store)
+	key, err := categories.ReadingKey(box.Lists.Store)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -363,7 +363,7 @@ func openStoreFile(path string) (*categories.Store, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
-	key, err := readingKey(filepath.Dir(path))
+	key, err := categories.ReadingKey(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
@@ -382,7 +382,7 @@ func openStarter(ctx context.Context) (*categories.Store, func(), error) {
 	}
 	done := func() { _ = os.RemoveAll(tmp) } // a temporary folder left behind harms nobody
 	path := filepath.Join(tmp, "starter.db")
-	key, err := storeKey(tmp)
+	key, err := categories.StoreKey(tmp)
 	if err == nil {
 		_, err = BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: 1, Key: key})
 	}

@@ -51,7 +51,7 @@ func buildFile(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsRep
 	if b.Feeds, err = readable(cfg, b.Feeds); err != nil {
 		return ListsReport{}, "", err
 	}
-	if b.Key, err = storeKey(folder); err != nil {
+	if b.Key, err = categories.StoreKey(folder); err != nil {
 		return ListsReport{}, "", err
 	}
 	b.Version = uint64(time.Now().Unix()) // a file of its own: later is higher

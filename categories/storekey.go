@@ -1,4 +1,4 @@
-package appliance
+package categories
 
 import (
 	"crypto/subtle"
@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"schoolgate/categories"
 )
 
 const (
+	// keyFile holds the key, in the folder of the stores.
+	keyFile = "mandatory.key"
 	// credentialName is the systemd credential that holds the key of mandatory
 	// lists, where the school seals it to the machine (LoadCredentialEncrypted=).
 	credentialName = "schoolgate-mandatory-key"
@@ -20,9 +20,9 @@ const (
 	sealedMark = "mandatory.key.is-a-credential"
 )
 
-// storeKey is the key of the stores in a folder: the credential that systemd
+// StoreKey is the key of the stores in a folder: the credential that systemd
 // hands over, or else the file beside them, made on first use.
-func storeKey(dir string) ([]byte, error) {
+func StoreKey(dir string) ([]byte, error) {
 	key, err := credentialKey(os.Getenv("CREDENTIALS_DIRECTORY"))
 	switch {
 	case err == nil && key != nil:
@@ -49,8 +49,8 @@ func credentialKey(credentials string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() != categories.KeySize {
-		return nil, fmt.Errorf("the credential %s has %d bytes, want %d", credentialName, info.Size(), categories.KeySize)
+	if info.Size() != KeySize {
+		return nil, fmt.Errorf("the credential %s has %d bytes, want %d", credentialName, info.Size(), KeySize)
 	}
 	return os.ReadFile(path)
 }
@@ -79,16 +79,16 @@ func unsealedKey(dir string) ([]byte, error) {
 	if _, err := os.Stat(filepath.Join(dir, sealedMark)); err == nil {
 		return nil, fmt.Errorf("it is the systemd credential %s, which this process was not given: run it with systemd-run and the same LoadCredentialEncrypted= as the service", credentialName)
 	}
-	return categories.LoadOrCreateKey(filepath.Join(dir, keyFile))
+	return LoadOrCreateKey(filepath.Join(dir, keyFile))
 }
 
-// readingKey is the key of the stores in a folder for one who only reads them:
+// ReadingKey is the key of the stores in a folder for one who only reads them:
 // none is made. Without any, a store that holds mandatory lists does not open,
 // and says that its key is missing.
-func readingKey(dir string) ([]byte, error) {
+func ReadingKey(dir string) ([]byte, error) {
 	for _, name := range []string{keyFile, sealedMark} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return storeKey(dir)
+			return StoreKey(dir)
 		}
 	}
 	key, err := credentialKey(os.Getenv("CREDENTIALS_DIRECTORY"))
