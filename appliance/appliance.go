@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,11 +39,8 @@ type Options struct {
 	Log  *slog.Logger
 }
 
-// Folders of the data directory.
-const (
-	journalDir = "journal"
-	alertsDir  = "alerts"
-)
+// alertsDir is the folder of the alerts, in the data directory.
+const alertsDir = "alerts"
 
 // journalReserve is disk space kept aside for the journal and used when the disk
 // is full, so that the last hour is recorded while somebody makes room (fault F3).
@@ -187,7 +183,7 @@ func (a *Appliance) openJournal(context.Context) error {
 	}
 	options := journalOptions(&box)
 	options.Log, options.Metrics = a.log, a.registry
-	journal, err := audit.Open(filepath.Join(box.Data, journalDir), options)
+	journal, err := audit.Open(audit.In(box.Data).Path, options)
 	if err != nil {
 		return fmt.Errorf("audit journal: %w", err)
 	}

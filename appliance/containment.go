@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -59,7 +58,7 @@ func Contain(ctx context.Context, cfg *configs.Config, c Containing) (string, er
 	if !errors.Is(err, control.ErrNotRunning) {
 		return said, err
 	}
-	journal, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))
+	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
 	if err != nil {
 		return "", err
 	}

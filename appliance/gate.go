@@ -235,7 +235,7 @@ const (
 )
 
 // usedLastWeek reads what was allowed in the last seven days, the newest first.
-func usedLastWeek(ctx context.Context, journal string, now time.Time) (usage, error) {
+func usedLastWeek(ctx context.Context, journal audit.Dir, now time.Time) (usage, error) {
 	u := usage{hosts: map[usageKey]usageCount{}}
 	bounded, cancel := context.WithTimeout(ctx, usageTime)
 	defer cancel()
@@ -243,7 +243,7 @@ func usedLastWeek(ctx context.Context, journal string, now time.Time) (usage, er
 		From: now.AddDate(0, 0, -usageDays), To: now.Add(24 * time.Hour), Newest: true,
 		Verdicts: []policy.Verdict{policy.Allow, policy.Warn},
 	}
-	for ev, err := range (audit.Dir{Path: journal}).Search(bounded, q) {
+	for ev, err := range journal.Search(bounded, q) {
 		var gap *audit.GapError
 		switch {
 		case errors.As(err, &gap):

@@ -1,8 +1,6 @@
 package appliance
 
 import (
-	"path/filepath"
-
 	"schoolgate/audit"
 	"schoolgate/configs"
 )
@@ -10,5 +8,5 @@ import (
 // Journal is the audit journal of a box, for reading; a running appliance may go
 // on writing it.
 func Journal(cfg *configs.Config) audit.Dir {
-	return audit.Dir{Path: filepath.Join(cfg.Box.Data, journalDir)}
+	return audit.In(cfg.Box.Data)
 }

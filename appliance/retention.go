@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -155,7 +154,7 @@ func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldRe
 	if !errors.Is(err, control.ErrNotRunning) {
 		return reply, err
 	}
-	j, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))
+	j, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
 	if err != nil {
 		return reply, err
 	}

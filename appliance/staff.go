@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"path/filepath"
 
 	"schoolgate/audit"
 	"schoolgate/configs"
@@ -26,7 +25,7 @@ func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error 
 		return err
 	}
 	unsaidAct(listsAtRest(cfg), e)
-	journal, err := audit.Open(filepath.Join(cfg.Box.Data, journalDir), journalOptions(&cfg.Box))
+	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
 	if err != nil {
 		return err
 	}

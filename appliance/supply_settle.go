@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"schoolgate/audit"
 	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/policy"
@@ -244,7 +245,7 @@ func (s *Supply) publish(ctx context.Context, c candidate, in inputs) (string, e
 // judge asks the gate about a candidate.
 func (s *Supply) judge(ctx context.Context, path string) (gateReport, error) {
 	now := time.Now()
-	used, err := usedLastWeek(ctx, filepath.Join(s.cfg.Box.Data, journalDir), now)
+	used, err := usedLastWeek(ctx, audit.In(s.cfg.Box.Data), now)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // a box that has not run yet
 	}

@@ -328,7 +328,7 @@ func TestAVersionThatWouldBlockMuchOfLastWeekIsHeldBack(t *testing.T) {
 
 func (b *supplyBox) browse(hosts string, at time.Time) {
 	b.Helper()
-	j, err := audit.Open(filepath.Join(b.cfg.Box.Data, journalDir), audit.Options{})
+	j, err := audit.Open(audit.In(b.cfg.Box.Data).Path, audit.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func TestNoQuestionIsLostInASwapOfTheStore(t *testing.T) {
 	seen := map[uint64]int{}
 	total := func() (n int) {
 		clear(seen)
-		for ev, err := range (audit.Dir{Path: filepath.Join(b.box().Data, journalDir)}).Search(t.Context(), audit.Query{}) {
+		for ev, err := range audit.In(b.box().Data).Search(t.Context(), audit.Query{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
