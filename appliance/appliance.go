@@ -29,6 +29,7 @@ import (
 	"schoolgate/policy"
 	"schoolgate/proxy"
 	"schoolgate/proxy/inspect"
+	"schoolgate/supply"
 )
 
 // Options is what an Appliance is built from.
@@ -102,7 +103,7 @@ func New(ctx context.Context, o Options) (_ *Appliance, err error) {
 	a.config.Store(o.Config)
 	a.started = o.Config.Box
 	a.supply = newSupplying()
-	a.registry.MustRegister(newSupplyMetrics(a.config.Load), a.damageMetric())
+	a.registry.MustRegister(supply.NewMetrics(a.config.Load), a.damageMetric())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -4,14 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"schoolgate/blocklists"
+	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // A version that cannot be read is told of wherever a person looks, while an
@@ -38,7 +41,7 @@ func otherFormat(b []byte) []byte {
 const footerSize = 24
 
 func mendsDamage(t *testing.T, spoil func([]byte) []byte, all bool) {
-	b := newSupplyBox(t, twoFeeds)
+	b := newFeedBox(t, betsAndFloor)
 	ports := testkit.FreePorts(t, 3)
 	b.write(b.cfg.Box.File, fmt.Sprintf(`policy: policy.yaml
 data: var
@@ -51,30 +54,35 @@ metrics: {listen: ["127.0.0.1:%d"]}
 	if err := blocklists.Joined(problems); err != nil {
 		t.Fatal(err)
 	}
-	b.publish(names("bet", 20), names("bad", 20))
-	b.fetch(FetchRequest{})
-	b.publish(names("bet", 22), names("bad", 20))
-	b.fetch(FetchRequest{})
-	s := b.open()
+	b.publish(numbered("bet", 20), numbered("bad", 20))
+	b.fetch()
+	b.publish(numbered("bet", 22), numbered("bad", 20))
+	b.fetch()
+	versions, err := categories.OpenDir(cfg.Box.Lists.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, version := range []uint64{2, 1} {
 		if version == 1 && !all {
 			continue
 		}
-		text, err := os.ReadFile(s.dir.Path(version))
+		text, err := os.ReadFile(versions.Path(version))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.write(s.dir.Path(version), string(spoil(text)))
+		b.write(versions.Path(version), string(spoil(text)))
 	}
 	want := "category store 2 cannot be read, and store 1 answers in its place"
 	if all {
 		want = "no version of the category store can be read"
 	}
-	damage, err := DamageOf(cfg)
+	damage, err := supply.DamageOf(cfg)
 	if err != nil || damage.Err() == nil {
 		t.Fatalf("DamageOf = %v, %v", damage.Err(), err)
 	}
-	contains(t, "lists status", damage.Err().Error(), want)
+	if got := damage.Err().Error(); !strings.Contains(got, want) {
+		t.Errorf("lists status: %q, want %q", got, want)
+	}
 	a, err := New(t.Context(), Options{Config: cfg})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +92,9 @@ metrics: {listen: ["127.0.0.1:%d"]}
 			t.Error(err)
 		}
 	}()
-	contains(t, "readyz", listsCheck(a), want)
+	if got := listsCheck(a); !strings.Contains(got, want) {
+		t.Errorf("readyz: %q, want %q", got, want)
+	}
 	if n := testutil.ToFloat64(a.damageMetric()); n == 0 {
 		t.Error("the metric counts no damaged version")
 	}

@@ -63,3 +63,5 @@ func (a *Appliance) diskNotices() []alerts.Notice {
 	}
 	return []alerts.Notice{{Kind: alerts.NoticeDisk, Count: d.used()}}
 }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -58,7 +58,16 @@ func makeEvidenceKey(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrExist) {
 		return os.ReadFile(path)
 	}
-	return seed, errors.Join(err, syncFolder(filepath.Dir(path)))
+	return seed, errors.Join(err, syncDir(filepath.Dir(path)))
+}
+
+// syncDir has a new name in a folder outlive a power cut.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // bundleAbout is the first record of a bundle: what it is, and what it was taken from.

@@ -16,12 +16,13 @@ import (
 	"schoolgate/configs"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // restless is a running box to which everything is done that the API and the
 // commands can do, while it is asked for what a mandatory list holds.
 type restless struct {
-	*supplyBox
+	*feedBox
 	*rand.Rand
 	a     *Appliance
 	hosts []string // on the mandatory list all the time
@@ -41,7 +42,7 @@ func (r *restless) mandatory(extra int) string {
 		s.WriteString(h + "\n")
 	}
 	s.WriteString("pages.example/held/page\n198.51.100.7/held\n")
-	return s.String() + names("more", extra)
+	return s.String() + numbered("more", extra)
 }
 
 // careless is a policy that tries to open all of it, in every way there is.
@@ -73,7 +74,7 @@ func (r *restless) act(ctx context.Context) (what string, err error) {
 	switch r.IntN(9) {
 	case 0:
 		r.bets += 1 + r.IntN(3)
-		r.server.Set("bets", names("bet", r.bets))
+		r.server.Set("bets", numbered("bet", r.bets))
 		return "new public content", r.expire(round)
 	case 1:
 		r.server.Set("floor", r.mandatory(r.IntN(40)))
@@ -92,13 +93,13 @@ func (r *restless) act(ctx context.Context) (what string, err error) {
 		if err != nil || len(versions) == 0 {
 			return "no version to go back to", err
 		}
-		_, err = Rollback(ctx, r.cfg, versions[r.IntN(len(versions))])
+		_, err = supply.Rollback(ctx, r.cfg, versions[r.IntN(len(versions))])
 		return "going back", err
 	case 5:
-		r.server.Set("bets", names("bet", r.bets)+"childline.org.uk\n")
+		r.server.Set("bets", numbered("bet", r.bets)+"childline.org.uk\n")
 		err := r.expire(round)
-		if held, herr := r.supply().held(); herr == nil && held != nil {
-			_, err = r.supply().Release(ctx, Release{Version: held.Version, By: "A Head", Reason: "a test"})
+		if status, serr := supply.StatusOf(r.cfg, time.Now()); serr == nil && status.Held != nil {
+			_, err = r.live().Release(ctx, supply.Release{Version: status.Held.Version, By: "A Head", Reason: "a test"})
 		}
 		return "a release", err
 	case 6:
@@ -109,7 +110,7 @@ func (r *restless) act(ctx context.Context) (what string, err error) {
 		}
 		first, _, _ := strings.Cut(string(whole), "  - {name: floor")
 		r.write(file, first)
-		done, err := r.supply().Build(ctx, nil, nil)
+		done, err := r.live().Build(ctx, nil, nil)
 		r.write(file, string(whole))
 		if err == nil && done.Version != 0 {
 			r.Errorf("a store without the mandatory lists is in force: %s", done.Said)
@@ -136,19 +137,25 @@ func (r *restless) act(ctx context.Context) (what string, err error) {
 	return "a spoilt store", round()
 }
 
-func (r *restless) supply() *Supply {
-	s := r.open()
-	s.takeUp = func(context.Context) (string, error) { return "taken up", r.a.takeUpStore() }
-	return s
+// live is the supply of the running box.
+func (r *restless) live() *supply.Supply {
+	return r.supply(func(context.Context) (string, error) { return "taken up", r.a.takeUpStore() })
 }
 
 // expire makes every feed due and does a round.
 func (r *restless) expire(round func() error) error {
-	s := r.supply()
-	for _, f := range s.fetched() {
-		state, _ := s.cache.State(&f)
+	feeds, problems := blocklists.LoadFeeds(r.cfg.Box.Lists.Feeds)
+	if err := blocklists.Joined(problems); err != nil {
+		return err
+	}
+	cache, err := blocklists.OpenCache(filepath.Join(r.cfg.Box.Data, "feeds"))
+	if err != nil {
+		return err
+	}
+	for _, f := range feeds.Enabled() {
+		state, _ := cache.State(&f)
 		state.Tried, state.Failures = time.Time{}, 0
-		if err := s.cache.SetState(&f, state); err != nil {
+		if err := cache.SetState(&f, state); err != nil {
 			return err
 		}
 	}
@@ -196,7 +203,7 @@ func TestMandatoryIsNeverAllowedWhateverIsDone(t *testing.T) {
 }
 
 func newRestless(t *testing.T, seed uint64) *restless {
-	r := &restless{supplyBox: newSupplyBox(t, restlessFeeds), Rand: rand.New(rand.NewPCG(seed, 9)), bets: 200}
+	r := &restless{feedBox: newFeedBox(t, restlessFeeds), Rand: rand.New(rand.NewPCG(seed, 9)), bets: 200}
 	for i := range 12 {
 		r.hosts = append(r.hosts, fmt.Sprintf("held-%d.%s", i, []string{"example", "test", "invalid"}[i%3]))
 	}
@@ -217,10 +224,10 @@ metrics: {listen: ["127.0.0.1:%d"]}
 		t.Fatal(err)
 	}
 	r.cfg = cfg
-	r.server.Set("bets", names("bet", r.bets))
+	r.server.Set("bets", numbered("bet", r.bets))
 	r.server.Set("floor", r.mandatory(3))
-	r.server.Set("police", names("terror", 20))
-	r.fetch(FetchRequest{})
+	r.server.Set("police", numbered("terror", 20))
+	r.fetch()
 	if r.a, err = New(t.Context(), Options{Config: cfg, Load: load}); err != nil {
 		t.Fatal(err)
 	}

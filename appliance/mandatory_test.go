@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"schoolgate/blocklists"
+	"schoolgate/categories"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // careless makes random schools that try to open what a mandatory list holds.
@@ -175,11 +179,11 @@ func respelt(rng *rand.Rand, e blocklists.Entry) string {
 // Every way to write one page meets the same entry, as a technician would see it
 // (issue 5, item 6; REQUIREMENTS 4.9).
 func TestEvasionsMeetTheEntry(t *testing.T) {
-	bets := textFeed(t, "bets", blocklists.Public, policy.Gambling, "bets.example/odds/today\nxn--bcher-kva.example/spiele\n192.0.2.7/slots\n")
+	bets := feedOf(t, "bets", blocklists.Public, policy.Gambling, "bets.example/odds/today\nxn--bcher-kva.example/spiele\n192.0.2.7/slots\n")
 	bets.Format = blocklists.URLs
-	secret := textFeed(t, "secret", blocklists.Mandatory, policy.ChildAbuse, "worst.example/pic/a.png\n")
+	secret := feedOf(t, "secret", blocklists.Mandatory, policy.ChildAbuse, "worst.example/pic/a.png\n")
 	secret.Format = blocklists.URLs
-	store := smallStore(t, bets, secret)
+	store := storeOf(t, bets, secret)
 	for _, test := range []struct{ name, url, category string }{
 		{"as listed", "http://bets.example/odds/today", "gambling"},
 		{"below it", "http://bets.example/odds/today/3", "gambling"},
@@ -235,7 +239,7 @@ func TestEvasionsMeetTheEntry(t *testing.T) {
 			t.Errorf("%s: %q is %q, want %q", test.name, test.url, got, test.category)
 		}
 		var said bytes.Buffer
-		if err := PrintLookup(&said, store, test.url); err != nil {
+		if err := supply.PrintLookup(&said, store, test.url); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if test.category != "" && !strings.Contains(said.String(), test.category) {
@@ -248,4 +252,27 @@ func TestEvasionsMeetTheEntry(t *testing.T) {
 			t.Errorf("%s: lists lookup tells the entry that matched: %q", test.name, said.String())
 		}
 	}
+}
+
+func feedOf(t *testing.T, name string, kind blocklists.Kind, c policy.Category, text string) blocklists.Feed {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return blocklists.Feed{Name: name, Path: path, Format: blocklists.Domains, Category: c, Kind: kind, Licence: "MIT", Weight: 1}
+}
+
+// storeOf builds and opens a store of a few feeds.
+func storeOf(t *testing.T, feeds ...blocklists.Feed) *categories.Store {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "store.db")
+	if _, err := supply.BuildLists(t.Context(), supply.ListsBuild{Feeds: feeds, Out: out, Key: testKey, Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := categories.Open(out, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }

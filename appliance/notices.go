@@ -7,6 +7,7 @@ import (
 
 	"schoolgate/alerts"
 	"schoolgate/blocklists"
+	"schoolgate/supply"
 )
 
 const (
@@ -62,8 +63,8 @@ func (a *Appliance) notices(now time.Time, ours *faults) (list []alerts.Notice) 
 	} else if n >= manyFaults {
 		list = append(list, alerts.Notice{Kind: alerts.NoticeFaults, Count: n})
 	}
-	if status, err := SupplyStatusOf(a.config.Load(), now); err == nil { // else readiness says it
-		list = append(list, status.notices()...)
+	if status, err := supply.StatusOf(a.config.Load(), now); err == nil { // else readiness says it
+		list = append(list, supplyNotices(status)...)
 	}
 	list = append(list, a.diskNotices()...)
 	if dead := a.alerts.current.Load().Status().Dead; dead > 0 {
@@ -72,9 +73,9 @@ func (a *Appliance) notices(now time.Time, ours *faults) (list []alerts.Notice) 
 	return list
 }
 
-// notices are a version that is held back (F14) and mandatory lists that are red
-// (I2).
-func (s SupplyStatus) notices() (list []alerts.Notice) {
+// supplyNotices are a version that is held back (F14) and mandatory lists that are
+// red (I2).
+func supplyNotices(s supply.Status) (list []alerts.Notice) {
 	if h := s.Held; h != nil {
 		open := map[string]bool{} // one host may be found by several lists of the school
 		for _, m := range h.MustOpen {

@@ -10,19 +10,20 @@ import (
 
 	"schoolgate/alerts"
 	"schoolgate/configs"
+	"schoolgate/supply"
 )
 
 // F14, I2: what IT and leadership are told of, and that a list mended or a
 // version let in is told no more.
 func TestITAndLeadershipHearOfHeldVersionsAndRedMandatoryLists(t *testing.T) {
-	b := newSupplyBox(t, twoFeeds)
+	b := newFeedBox(t, betsAndFloor)
 	told := func(later time.Duration) []alerts.Notice {
 		t.Helper()
-		status, err := SupplyStatusOf(b.cfg, time.Now().Add(later))
+		status, err := supply.StatusOf(b.cfg, time.Now().Add(later))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return status.notices()
+		return supplyNotices(status)
 	}
 	same := func(when string, got []alerts.Notice, want ...alerts.Notice) {
 		t.Helper()
@@ -31,18 +32,18 @@ func TestITAndLeadershipHearOfHeldVersionsAndRedMandatoryLists(t *testing.T) {
 		}
 	}
 	same("before the first fetch", told(0), alerts.Notice{Kind: alerts.NoticeRed, Feed: "floor"})
-	b.publish(names("bet", 20), names("bad", 20))
-	b.fetch(FetchRequest{})
+	b.publish(numbered("bet", 20), numbered("bad", 20))
+	b.fetch()
 	same("fetched", told(0))
 	same("three days later", told(72*time.Hour), alerts.Notice{Kind: alerts.NoticeRed, Feed: "floor"})
-	b.publish(names("bet", 20)+"office.school.example\n", names("bad", 20))
-	_, done := b.fetch(FetchRequest{})
+	b.publish(numbered("bet", 20)+"office.school.example\n", numbered("bad", 20))
+	done := b.fetch()
 	if done.Held == nil {
 		t.Fatalf("not held back: %+v", done)
 	}
 	same("held back", told(0), alerts.Notice{Kind: alerts.NoticeHeld, Version: done.Held.Version, Count: 1})
-	b.publish(names("bet", 21), names("bad", 20))
-	b.fetch(FetchRequest{})
+	b.publish(numbered("bet", 21), numbered("bad", 20))
+	b.fetch()
 	same("mended", told(0))
 }
 

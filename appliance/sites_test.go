@@ -18,6 +18,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 var testKey = bytes.Repeat([]byte{7}, categories.KeySize)
@@ -83,7 +84,7 @@ func buildHere(ctx context.Context, file, out string) error {
 	if err := blocklists.Joined(problems); err != nil {
 		return err
 	}
-	_, err := BuildLists(ctx, ListsBuild{Feeds: feeds.Enabled(), Out: out, Key: testKey, Version: 1})
+	_, err := supply.BuildLists(ctx, supply.ListsBuild{Feeds: feeds.Enabled(), Out: out, Key: testKey, Version: 1})
 	return err
 }
 

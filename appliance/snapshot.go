@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
-	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // openStore opens the category store in force: the last good version, or, on a
@@ -37,7 +34,7 @@ func (a *Appliance) openStore(ctx context.Context) error {
 // built it builds one of the starter lists; where all are damaged those stand in
 // for it, closed (fault F5).
 func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error) {
-	key, err := mandatoryKey(a.box())
+	key, err := supply.Key(a.box())
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +47,7 @@ func (a *Appliance) lastGoodStore(ctx context.Context) (*categories.Store, error
 		a.log.Error("no category store can be read, going on with the starter lists, and closed to pupils for what they do not know", "err", err)
 		return a.buildStandIn(ctx, key)
 	}
-	if err != nil || starterOnly(store.Info()) && outdatedStarter(store.Info()) {
+	if err != nil || supply.StarterOnly(store.Info()) && supply.Outdated(store.Info()) {
 		return a.buildStarter(ctx, key)
 	}
 	return store, nil
@@ -120,35 +117,6 @@ func (a *Appliance) buildStarter(ctx context.Context, key []byte) (*categories.S
 		return nil, fmt.Errorf("starter lists: %w", err)
 	}
 	return store, nil
-}
-
-// starterOnly reports whether a store holds nothing but the starter lists.
-func starterOnly(info categories.Info) bool {
-	for _, s := range info.Sources {
-		if !strings.HasPrefix(s.Name, "starter-") {
-			return false
-		}
-	}
-	return true
-}
-
-// outdatedStarter reports whether a store was built of other starter lists than
-// those in this binary: after an upgrade it is built again, or what was put right in
-// them would never reach a box that is set up. One without starter lists holds none
-// that could be outdated.
-func outdatedStarter(info categories.Info) bool {
-	starter, now := blocklists.Starter(), starterContent()
-	return slices.ContainsFunc(info.Sources, func(s categories.SourceInfo) bool {
-		return s.Content != now && slices.ContainsFunc(starter, func(f blocklists.Feed) bool { return f.Name == s.Name })
-	})
-}
-
-// mandatoryKey is the key that seals mandatory lists: see [categories.StoreKey].
-func mandatoryKey(box configs.Box) ([]byte, error) {
-	if err := os.MkdirAll(box.Lists.Store, 0o700); err != nil {
-		return nil, fmt.Errorf("category store: %w", err)
-	}
-	return categories.StoreKey(box.Lists.Store)
 }
 
 // openPolicy compiles who is who and puts the first snapshot in force.
@@ -272,7 +240,7 @@ func (a *Appliance) newestStore() (*categories.Store, error) {
 	if open.Version() == current && open.Readable() && !a.standsIn(open) {
 		return open, nil
 	}
-	key, err := mandatoryKey(a.box())
+	key, err := supply.Key(a.box())
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +279,7 @@ func needsRestart(old, new configs.Box) string {
 // named, or the one in force on the box, or else the starter lists. Call done
 // when finished with it.
 func OpenSnapshot(ctx context.Context, cfg *configs.Config, storePath string) (_ *policy.Snapshot, done func(), err error) {
-	store, done, err := openForReading(ctx, cfg.Box, storePath)
+	store, done, err := supply.OpenStore(ctx, cfg, storePath)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -323,79 +291,6 @@ func OpenSnapshot(ctx context.Context, cfg *configs.Config, storePath string) (_
 	k := keeper{dir: cfg.Box.Data}
 	k.load()
 	return k.state.Load().snapshot(cfg.School.Policy, store, store.Version(), table), done, nil
-}
-
-// openForReading opens a store without touching the box's own.
-func openForReading(ctx context.Context, box configs.Box, path string) (*categories.Store, func(), error) {
-	nothing := func() {}
-	if path != "" {
-		store, err := openStoreFile(path)
-		return store, nothing, err
-	}
-	store, damaged, err := lastGood(box)
-	switch {
-	case err != nil && len(damaged) > 0:
-		return nil, nil, fmt.Errorf("category store: no version can be read: %w", damaged[0].Err)
-	case errors.Is(err, categories.ErrNoStore):
-		return openStarter(ctx)
-	}
-	return store, nothing, err
-}
-
-// lastGood opens the box's own store for one who only reads it.
-func lastGood(box configs.Box) (*categories.Store, []categories.Skipped, error) {
-	if _, err := os.Stat(box.Lists.Store); err != nil {
-		return nil, nil, categories.ErrNoStore
-	}
-	dir, err := categories.OpenDir(box.Lists.Store)
-	if err != nil {
-		return nil, nil, fmt.Errorf("category store: %w", err)
-	}
-	key, err := categories.ReadingKey(box.Lists.Store)
-	if err != nil {
-		return nil, nil, err
-	}
-	return dir.OpenLastGood(key)
-}
-
-// openStoreFile opens one store; its key lies beside it.
-func openStoreFile(path string) (*categories.Store, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("category store: %w", err)
-	}
-	key, err := categories.ReadingKey(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	store, err := categories.Open(path, key)
-	if err != nil {
-		return nil, fmt.Errorf("category store %s: %w", path, err)
-	}
-	return store, nil
-}
-
-// openStarter builds the starter lists in a temporary folder.
-func openStarter(ctx context.Context) (*categories.Store, func(), error) {
-	tmp, err := os.MkdirTemp("", "schoolgate-starter-")
-	if err != nil {
-		return nil, nil, err
-	}
-	done := func() { _ = os.RemoveAll(tmp) } // a temporary folder left behind harms nobody
-	path := filepath.Join(tmp, "starter.db")
-	key, err := categories.StoreKey(tmp)
-	if err == nil {
-		_, err = BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: 1, Key: key})
-	}
-	if err != nil {
-		done()
-		return nil, nil, fmt.Errorf("starter lists: %w", err)
-	}
-	store, err := categories.Open(path, key)
-	if err != nil {
-		done()
-		return nil, nil, fmt.Errorf("starter lists: %w", err)
-	}
-	return store, done, nil
 }
 
 // Identify makes the identifier of a configuration's members, for policy cases.

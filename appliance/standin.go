@@ -10,6 +10,7 @@ import (
 	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // standInFile holds the starter lists that stand in for stores which cannot be
@@ -33,7 +34,7 @@ func (a *Appliance) buildStandIn(ctx context.Context, key []byte) (*categories.S
 
 // starterAt builds the starter lists at a path and opens them.
 func (a *Appliance) starterAt(ctx context.Context, path string, version uint64, key []byte) (*categories.Store, error) {
-	if _, err := BuildLists(ctx, ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: version, Key: key, Log: a.log}); err != nil {
+	if _, err := supply.BuildLists(ctx, supply.ListsBuild{Feeds: blocklists.Starter(), Out: path, Version: version, Key: key, Log: a.log}); err != nil {
 		return nil, fmt.Errorf("starter lists: %w", err)
 	}
 	store, err := categories.Open(path, key, categories.WithMetrics(a.stores), categories.WithLog(a.log))

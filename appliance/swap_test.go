@@ -21,6 +21,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // swapBox is a running box with two versions of the store to swap between.
@@ -80,11 +81,11 @@ func (b *swapBox) build(feeds []blocklists.Feed) uint64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	key, err := mandatoryKey(b.box())
+	key, err := supply.Key(b.box())
 	if err != nil {
 		b.Fatal(err)
 	}
-	report, err := BuildLists(b.Context(), ListsBuild{Feeds: feeds, Out: b.dir.Path(version), Version: version, Key: key})
+	report, err := supply.BuildLists(b.Context(), supply.ListsBuild{Feeds: feeds, Out: b.dir.Path(version), Version: version, Key: key})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func listOf(tb testing.TB, name string, c policy.Category, hosts string) []block
 // F17: while the store is swapped again and again no question is lost, and each
 // verdict is of one version: the category is the one that version lists.
 func TestNoQuestionIsLostInASwapOfTheStore(t *testing.T) {
-	hosts := names("swapped", 50)
+	hosts := numbered("swapped", 50)
 	b := newSwapBox(t, [2][]blocklists.Feed{listOf(t, "bets", policy.Gambling, hosts), listOf(t, "games", policy.Gaming, hosts)})
 	b.swap()
 	ctx, stop := context.WithCancel(t.Context())

@@ -11,6 +11,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // What people type (the words of a search, a note, a reason) may be an address of a
@@ -177,7 +178,7 @@ func unsaidChange(lists policy.Classifier, c *incidents.Change) {
 // appliance runs that would; nil where none was ever built. Where they cannot be read
 // every address is taken for a listed one.
 func listsAtRest(cfg *configs.Config) policy.Classifier {
-	store, damaged, err := lastGood(cfg.Box)
+	store, damaged, err := supply.LastGood(cfg.Box)
 	switch {
 	case err == nil:
 		return suffixed{store}

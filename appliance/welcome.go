@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"schoolgate/alerts"
-	"schoolgate/categories"
 	"schoolgate/configs"
+	"schoolgate/supply"
 )
 
 // newReloadMetric counts reloads by outcome.
@@ -29,7 +29,7 @@ func (a *Appliance) Checks() []Check {
 	box, store := a.box(), a.store.Load()
 	checks := []Check{
 		{Name: "policy", Say: a.config.Load().School.File + ", version " + a.engine.Current().Policy.Version},
-		{Name: "lists", Say: storeSummary(store.Info(), time.Now())},
+		{Name: "lists", Say: supply.Summary(store.Info(), time.Now())},
 		{Name: "journal", Say: "the audit journal takes records", Err: a.journal.Err()},
 		{Name: "dns", Say: "listening on " + strings.Join(texts(box.DNS.Listen), ", ")},
 		{Name: "proxy", Say: "listening on " + strings.Join(texts(box.Proxy.Listen), ", ")},
@@ -59,7 +59,7 @@ const lateMail = time.Hour
 func alertCheck(s alerts.Status) Check {
 	say := []string{fmt.Sprintf("%d mails waiting", s.Queued)}
 	if s.Oldest > lateMail {
-		say = append(say, "the oldest for "+age(s.Oldest)+": "+string(s.Trouble))
+		say = append(say, "the oldest for "+supply.Age(s.Oldest)+": "+string(s.Trouble))
 	}
 	if s.Unaddressed > 0 {
 		say = append(say, fmt.Sprintf("%d alerts that nobody is configured to hear of", s.Unaddressed))
@@ -72,35 +72,6 @@ func alertCheck(s alerts.Status) Check {
 		c.Err = s.State
 	}
 	return c
-}
-
-// storeSummary tells what is loaded and how old it is.
-func storeSummary(info categories.Info, now time.Time) string {
-	var newest time.Time
-	for _, s := range info.Sources {
-		if s.Date.After(newest) {
-			newest = s.Date
-		}
-	}
-	kind := fmt.Sprintf("%d lists", len(info.Sources))
-	if starterOnly(info) {
-		kind = "starter lists only"
-	}
-	return fmt.Sprintf("%s, %d names, newest of %s (%s), store %d built %s ago",
-		kind, info.Names, newest.Format("2 January 2006"), age(now.Sub(newest)), info.Version, age(now.Sub(info.Built)))
-}
-
-// age is a duration as people say it.
-func age(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", max(0, int(d.Seconds())))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
 // listen is a door and where it listens.
@@ -142,11 +113,11 @@ func (a *Appliance) Welcome() string {
 		fmt.Fprintf(&b, "  health   http://%s/readyz, /healthz, /metrics\n", strings.Join(texts(box.Metrics.Listen), ", "))
 	}
 	fmt.Fprintf(&b, "  data     %s\n", box.Data)
-	fmt.Fprintf(&b, "  lists    %s\n", storeSummary(info, time.Now()))
+	fmt.Fprintf(&b, "  lists    %s\n", supply.Summary(info, time.Now()))
 	for _, s := range info.Sources {
-		fmt.Fprintf(&b, "           %-28s %8d entries, %s old\n", s.Name, s.Entries, age(time.Since(s.Date)))
+		fmt.Fprintf(&b, "           %-28s %8d entries, %s old\n", s.Name, s.Entries, supply.Age(time.Since(s.Date)))
 	}
-	if starterOnly(info) {
+	if supply.StarterOnly(info) {
 		b.WriteString("           These are STARTER LISTS: a few well-known names of each category, and invented\n" +
 			"           mandatory entries. They show how the filter works and protect nobody. Build real\n" +
 			"           ones with: schoolgate lists build --feeds FILE\n")

@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/blocklists"
+	"schoolgate/supply"
 )
 
 type listsCmd struct {
@@ -57,12 +57,12 @@ func (c *listsBuildCmd) Run(s *session) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		refused = f
 	}
-	build := appliance.ListsBuild{Feeds: feeds, Out: c.Out, Progress: s.stderr, Refused: refused}
-	report, outcome, err := appliance.BuildStore(s.ctx, cfg, build)
+	build := supply.ListsBuild{Feeds: feeds, Out: c.Out, Progress: s.stderr, Refused: refused}
+	report, outcome, err := supply.BuildStore(s.ctx, cfg, build)
 	if perr := report.Print(s.stdout); perr != nil {
 		return errors.Join(err, perr)
 	}
-	if errors.Is(err, appliance.ErrHeld) {
+	if errors.Is(err, supply.ErrHeld) {
 		return err
 	}
 	if err != nil {
@@ -102,13 +102,13 @@ func (c *listsLookupCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+	store, done, err := supply.OpenStore(s.ctx, cfg, c.Store)
 	if err != nil {
 		return err
 	}
 	defer done()
 	for _, input := range c.Inputs {
-		if err := appliance.PrintLookup(s.stdout, store, input); err != nil {
+		if err := supply.PrintLookup(s.stdout, store, input); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (c *listsStatusCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+	store, done, err := supply.OpenStore(s.ctx, cfg, c.Store)
 	if err != nil {
 		return err
 	}
@@ -135,12 +135,12 @@ func (c *listsStatusCmd) Run(s *session) error {
 		if err := printDamage(s, cfg); err != nil {
 			return err
 		}
-		removed, err := appliance.RemovedMandatory(cfg, store.Info())
+		removed, err := supply.RemovedMandatory(cfg, store.Info())
 		if err := printRemoved(s, removed, err); err != nil {
 			return err
 		}
 	}
-	if err := appliance.PrintStatus(s.stdout, store.Info(), time.Now()); err != nil || c.Store != "" {
+	if err := supply.PrintStatus(s.stdout, store.Info(), time.Now()); err != nil || c.Store != "" {
 		return err
 	}
 	return printSupply(s, cfg)
@@ -157,7 +157,7 @@ func (c *listsRollbackCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	said, err := appliance.Rollback(s.ctx, cfg, c.Version)
+	said, err := supply.Rollback(s.ctx, cfg, c.Version)
 	if err != nil {
 		return err
 	}

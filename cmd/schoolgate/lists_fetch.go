@@ -14,9 +14,9 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sys/unix"
 
-	"schoolgate/appliance"
 	"schoolgate/blocklists"
 	"schoolgate/configs"
+	"schoolgate/supply"
 )
 
 // supplyFlags are shared by the commands that bring lists in.
@@ -26,7 +26,7 @@ type supplyFlags struct {
 	AcceptChange bool   `help:"Take changes beyond a feed's limit: somebody has looked at them."`
 }
 
-func (c *supplyFlags) open(s *session) (*appliance.Supply, error) {
+func (c *supplyFlags) open(s *session) (*supply.Supply, error) {
 	cfg, err := c.load(s)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (c *supplyFlags) open(s *session) (*appliance.Supply, error) {
 		cfg.Box.Lists.Feeds = c.Feeds
 	}
 	log := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	return appliance.OpenSupply(cfg, appliance.SupplyOptions{Log: log})
+	return supply.Open(cfg, supply.Options{Log: log})
 }
 
 type listsFetchCmd struct {
@@ -47,13 +47,13 @@ type listsFetchCmd struct {
 // Run fetches, builds and puts in force. A feed that fails keeps its last good
 // copy and makes the exit code 1.
 func (c *listsFetchCmd) Run(s *session) error {
-	supply, err := c.open(s)
+	opened, err := c.open(s)
 	if err != nil {
 		return err
 	}
-	defer supply.Close()
+	defer opened.Close()
 	meter := newMeter(s)
-	out, done, err := supply.Fetch(s.ctx, appliance.FetchRequest{
+	out, done, err := opened.Fetch(s.ctx, supply.FetchRequest{
 		Feeds: c.Feed, Force: c.Force, Accept: c.AcceptChange, Meter: meter,
 	})
 	meter.close()
@@ -68,17 +68,17 @@ type listsImportCmd struct {
 
 // Run takes lists from the disk under the same checks as a download.
 func (c *listsImportCmd) Run(s *session) error {
-	supply, err := c.open(s)
+	opened, err := c.open(s)
 	if err != nil {
 		return err
 	}
-	defer supply.Close()
-	out, done, err := supply.Import(s.ctx, appliance.ImportRequest{Path: c.Path, Feed: c.Feed, Accept: c.AcceptChange})
+	defer opened.Close()
+	out, done, err := opened.Import(s.ctx, supply.ImportRequest{Path: c.Path, Feed: c.Feed, Accept: c.AcceptChange})
 	return sayOutcome(s, out, done, err)
 }
 
 // sayOutcome tells what became of each feed, and of the store.
-func sayOutcome(s *session, out []blocklists.Outcome, done appliance.Settled, err error) error {
+func sayOutcome(s *session, out []blocklists.Outcome, done supply.Settled, err error) error {
 	refused := 0
 	for _, o := range out {
 		if o.Err != nil {
@@ -132,17 +132,17 @@ func (c *listsReleaseCmd) Run(s *session) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	supply, err := appliance.OpenSupply(cfg, appliance.SupplyOptions{Log: log})
+	opened, err := supply.Open(cfg, supply.Options{Log: log})
 	if err != nil {
 		return err
 	}
-	defer supply.Close()
+	defer opened.Close()
 	if c.By == "" {
 		if u, err := user.Current(); err == nil {
 			c.By = u.Username
 		}
 	}
-	said, err := supply.Release(s.ctx, appliance.Release{Version: c.Version, By: c.By, Reason: c.Reason})
+	said, err := opened.Release(s.ctx, supply.Release{Version: c.Version, By: c.By, Reason: c.Reason})
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (c *listsReleaseCmd) Run(s *session) error {
 
 // printSupply adds the state of each feed to a status.
 func printSupply(s *session, cfg *configs.Config) error {
-	status, err := appliance.SupplyStatusOf(cfg, time.Now())
+	status, err := supply.StatusOf(cfg, time.Now())
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ import (
 	"io"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/blocklists"
 	"schoolgate/configs"
+	"schoolgate/supply"
 )
 
 type listsAuditCmd struct {
@@ -27,26 +27,26 @@ func (c *listsAuditCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if c.Limit < 1 || c.Limit > appliance.DoubtLimit {
+	if c.Limit < 1 || c.Limit > supply.DoubtLimit {
 		return errors.New("--limit: want 1 to 100000")
 	}
-	var audit appliance.ListAudit
+	var audit supply.ListAudit
 	if c.Feeds != "" {
 		feeds, err := loadFeeds(s, c.Feeds)
 		if err != nil {
 			return err
 		}
-		audit, err = appliance.AuditFeeds(s.ctx, cfg, feeds, s.stderr, c.Limit)
+		audit, err = supply.AuditFeeds(s.ctx, cfg, feeds, s.stderr, c.Limit)
 		if err != nil {
 			return err
 		}
 	} else {
-		store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+		store, done, err := supply.OpenStore(s.ctx, cfg, c.Store)
 		if err != nil {
 			return err
 		}
 		defer done()
-		if audit, err = appliance.AuditStore(s.ctx, store, cfg.School, c.Limit); err != nil {
+		if audit, err = supply.AuditStore(s.ctx, store, cfg.School, c.Limit); err != nil {
 			return err
 		}
 	}
@@ -74,14 +74,14 @@ func (c *listsCoverageCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	store, done, err := appliance.OpenStore(s.ctx, cfg, c.Store)
+	store, done, err := supply.OpenStore(s.ctx, cfg, c.Store)
 	if err != nil {
 		return err
 	}
 	defer done()
-	coverage := appliance.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
+	coverage := supply.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
 	if c.Store == "" {
-		removed, err := appliance.RemovedMandatory(cfg, store.Info())
+		removed, err := supply.RemovedMandatory(cfg, store.Info())
 		if err != nil {
 			return err
 		}
@@ -124,11 +124,11 @@ func (c *listsBuildCmd) ceremony(cfg *configs.Config, feeds []blocklists.Feed) e
 	if c.Out != "" {
 		return errors.New("--remove-mandatory is about the box's own lists, and --out builds a file")
 	}
-	return appliance.RemoveMandatory(cfg, feeds, appliance.Ceremony{Feed: c.RemoveMandatory, By: c.By, By2: c.By2, Reason: c.Reason})
+	return supply.RemoveMandatory(cfg, feeds, supply.Ceremony{Feed: c.RemoveMandatory, By: c.By, By2: c.By2, Reason: c.Reason})
 }
 
 // printRemoved names the mandatory lists that are gone, first of all.
-func printRemoved(s *session, removed []appliance.Ceremony, err error) error {
+func printRemoved(s *session, removed []supply.Ceremony, err error) error {
 	for _, r := range removed {
 		if _, err := fmt.Fprintf(s.stdout, "RED: %s\n", r); err != nil {
 			return err
@@ -139,7 +139,7 @@ func printRemoved(s *session, removed []appliance.Ceremony, err error) error {
 
 // printDamage says which version should be in force and cannot be read.
 func printDamage(s *session, cfg *configs.Config) error {
-	damage, err := appliance.DamageOf(cfg)
+	damage, err := supply.DamageOf(cfg)
 	if err != nil {
 		return err
 	}

@@ -23,16 +23,16 @@ import (
 	"schoolgate/internal/testkit"
 )
 
-// supply is a box with a publisher of lists on loopback.
-type supply struct {
+// feedBox is a box with a publisher of lists on loopback.
+type feedBox struct {
 	*testkit.Box
 	t      *testing.T
 	server *testkit.FeedServer
 }
 
-func newSupply(t *testing.T, feeds string) *supply {
+func newSupply(t *testing.T, feeds string) *feedBox {
 	server := testkit.Feeds(t)
-	s := &supply{t: t, server: server, Box: testkit.NewBox(t, testkit.BoxOptions{Env: []string{"SSL_CERT_FILE=" + server.CA}})}
+	s := &feedBox{t: t, server: server, Box: testkit.NewBox(t, testkit.BoxOptions{Env: []string{"SSL_CERT_FILE=" + server.CA}})}
 	config, err := os.ReadFile(s.Config)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func newSupply(t *testing.T, feeds string) *supply {
 	return s
 }
 
-func (s *supply) feeds(text string) {
+func (s *feedBox) feeds(text string) {
 	s.t.Helper()
 	s.Write("feeds.yaml", "feeds:\n"+strings.ReplaceAll(text, "SERVER", s.server.URL))
 }
@@ -50,7 +50,7 @@ func (s *supply) feeds(text string) {
 const betsFeed = "  - {name: bets, url: SERVER/bets, format: domains, category: gambling, kind: public, licence: test}\n"
 
 // listed wants a host to be in a category, or in none, of the store in force.
-func (s *supply) listed(when, host, category string) {
+func (s *feedBox) listed(when, host, category string) {
 	s.t.Helper()
 	out, trouble, err := s.Try("lists", "lookup", host)
 	if err != nil || !regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(host)+`: .*`+category).MatchString(out) {

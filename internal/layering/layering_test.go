@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
 	"control":     nil, // a socket, and what goes over it is its users'
+	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
@@ -52,11 +53,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control",
+		"containment", "incidents", "control", "supply",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},

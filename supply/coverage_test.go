@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 	"schoolgate/configs"
 	"schoolgate/policy"
 )
+
+// schoolTime is a Tuesday morning in term.
+var schoolTime = time.Date(2026, 11, 24, 10, 15, 0, 0, time.UTC)
 
 // smallStore builds and opens a store of a few feeds.
 func smallStore(t *testing.T, feeds ...blocklists.Feed) *categories.Store {

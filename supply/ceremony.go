@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"bytes"
@@ -287,7 +287,7 @@ func mayGoBack(cfg *configs.Config, dir *categories.Dir, key []byte, version uin
 	}
 	defer then.Close()
 	now, _, err := dir.OpenLastGood(key)
-	if err != nil || starterOnly(now.Info()) {
+	if err != nil || StarterOnly(now.Info()) {
 		return noteReturns(cfg.Box.Lists.Store, then.Info())
 	}
 	if err := keepsMandatory(cfg.Box.Lists.Store, now.Info(), then.Info()); err != nil {
@@ -314,21 +314,4 @@ func withoutRemoved(info categories.Info, removed map[string]bool) categories.In
 		}
 	}
 	return info
-}
-
-// mandatoryCheck is the line of readiness for removed mandatory lists; there is
-// none while nothing is removed.
-func (a *Appliance) mandatoryCheck(info categories.Info) []Check {
-	removed, err := RemovedMandatory(a.config.Load(), info)
-	if err == nil && len(removed) == 0 {
-		return nil
-	}
-	c := Check{Name: "mandatory", Say: "mandatory lists", Err: err}
-	for _, r := range removed {
-		c.Err = errors.Join(c.Err, errors.New(r.String()))
-	}
-	if c.Err != nil {
-		c.Err = errors.New(strings.Join(lines(c.Err), "; "))
-	}
-	return []Check{c}
 }

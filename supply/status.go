@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"fmt"
@@ -33,23 +33,23 @@ type FeedStatus struct {
 // never is the age of what was never fetched.
 const never = 100 * 365 * 24 * time.Hour
 
-// SupplyStatus is how the supply of lists stands.
-type SupplyStatus struct {
+// Status is how the supply of lists stands.
+type Status struct {
 	Feeds []FeedStatus
 	Held  *Held
 }
 
-// SupplyStatusOf reads how the supply of a box stands, from its files alone.
-func SupplyStatusOf(cfg *configs.Config, now time.Time) (SupplyStatus, error) {
+// StatusOf reads how the supply of a box stands, from its files alone.
+func StatusOf(cfg *configs.Config, now time.Time) (Status, error) {
 	feeds, err := configuredFeeds(cfg)
 	if err != nil {
-		return SupplyStatus{}, err
+		return Status{}, err
 	}
 	cache, err := blocklists.OpenCache(feedsFolder(cfg))
 	if err != nil {
-		return SupplyStatus{}, err
+		return Status{}, err
 	}
-	status := SupplyStatus{}
+	status := Status{}
 	for i := range feeds {
 		status.Feeds = append(status.Feeds, feedStatus(cache, &feeds[i], now))
 	}
@@ -83,7 +83,7 @@ func feedStatus(cache *blocklists.Cache, f *blocklists.Feed, now time.Time) Feed
 }
 
 // attention are the fetched feeds in a state, the mandatory ones first.
-func (s SupplyStatus) attention(state blocklists.Freshness) (names []string) {
+func (s Status) attention(state blocklists.Freshness) (names []string) {
 	for _, mandatory := range []bool{true, false} {
 		for _, f := range s.Feeds {
 			if f.State != state || (f.Kind == blocklists.Mandatory) != mandatory {
@@ -103,13 +103,14 @@ func ageOrNever(d time.Duration) string {
 	if d >= never {
 		return "never fetched"
 	}
-	return age(d)
+	return Age(d)
 }
 
 // maxNamed is how many feeds a line names.
 const maxNamed = 8
 
-func (s SupplyStatus) summary() string {
+// Summary is how the feeds stand in a line, those that need attention by name.
+func (s Status) Summary() string {
 	fetched := 0
 	for _, f := range s.Feeds {
 		if f.Fetched {
@@ -138,21 +139,19 @@ func (s SupplyStatus) summary() string {
 	return strings.Join(say, "; ")
 }
 
-// check says whether the box is ready by its lists: a red mandatory list, unless
-// it is invented, is not (I2).
-func (s SupplyStatus) check() Check {
-	c := Check{Name: "feeds", Say: s.summary()}
+// Err says why the box is not ready by its lists: a red mandatory list, unless it is
+// invented (I2); nil where it is.
+func (s Status) Err() error {
 	for _, f := range s.Feeds {
 		if f.Kind == blocklists.Mandatory && f.State == blocklists.Red && !f.Synthetic {
-			c.Err = fmt.Errorf("mandatory feed %q is red: %s", f.Name, f.Outcome)
-			return c
+			return fmt.Errorf("mandatory feed %q is red: %s", f.Name, f.Outcome)
 		}
 	}
-	return c
+	return nil
 }
 
 // Print shows the state of each feed, what needs attention first.
-func (s SupplyStatus) Print(w io.Writer) error {
+func (s Status) Print(w io.Writer) error {
 	p := &printer{w: w}
 	order := []blocklists.Freshness{blocklists.Red, blocklists.Amber, blocklists.Green, ""}
 	feeds := slices.Clone(s.Feeds)
@@ -186,7 +185,7 @@ func (f FeedStatus) cells() []any {
 		entries, change = fmt.Sprint(f.Entries), fmt.Sprintf("+%d -%d", f.Added, f.Removed)
 	}
 	if !f.Fetched {
-		return []any{name, "local", age(f.Age), "-", entries, change, "-"}
+		return []any{name, "local", Age(f.Age), "-", entries, change, "-"}
 	}
 	outcome := f.Outcome
 	if !f.Tried.IsZero() {
@@ -195,14 +194,5 @@ func (f FeedStatus) cells() []any {
 	if f.Failures > 0 {
 		outcome += fmt.Sprintf(" (failed %d times)", f.Failures)
 	}
-	return []any{name, state, ageOrNever(f.Age), age(f.Amber) + ", " + age(f.Red), entries, change, outcome}
-}
-
-// supplyCheck is the line of the feeds on the page of readiness.
-func (a *Appliance) supplyCheck() Check {
-	status, err := SupplyStatusOf(a.config.Load(), time.Now())
-	if err != nil { // the lists in force go on; a feed file with mistakes brings no new ones
-		return Check{Name: "feeds", Say: "the feed file cannot be read, so nothing new is fetched: " + lines(err)[0]}
-	}
-	return status.check()
+	return []any{name, state, ageOrNever(f.Age), Age(f.Amber) + ", " + Age(f.Red), entries, change, outcome}
 }

@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"context"
@@ -73,7 +73,7 @@ func (b *supplyBox) write(path, text string) {
 
 func (b *supplyBox) open() *Supply {
 	b.Helper()
-	s, err := OpenSupply(b.cfg, SupplyOptions{})
+	s, err := Open(b.cfg, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -491,17 +491,16 @@ func TestTheAgeOfFeedsIsSeen(t *testing.T) {
 		{8 * 24 * time.Hour, blocklists.Red, blocklists.Amber, false},
 		{31 * 24 * time.Hour, blocklists.Red, blocklists.Red, false},
 	} {
-		status, err := SupplyStatusOf(b.cfg, time.Now().Add(c.after))
+		status, err := StatusOf(b.cfg, time.Now().Add(c.after))
 		if err != nil {
 			t.Fatal(err)
 		}
-		check := status.check()
-		if status.Feeds[0].State != c.bets || status.Feeds[1].State != c.floor || (check.Err == nil) != c.ready {
-			t.Errorf("after %s: %+v, %+v", c.after, status.Feeds, check)
+		if status.Feeds[0].State != c.bets || status.Feeds[1].State != c.floor || (status.Err() == nil) != c.ready {
+			t.Errorf("after %s: %+v, %+v", c.after, status.Feeds, status.Err())
 		}
 	}
 	reg := prometheus.NewPedanticRegistry()
-	if err := reg.Register(newSupplyMetrics(func() *configs.Config { return b.cfg })); err != nil {
+	if err := reg.Register(NewMetrics(func() *configs.Config { return b.cfg })); err != nil {
 		t.Fatal(err)
 	}
 	const want = `
@@ -581,7 +580,7 @@ func killedFetch(t *testing.T, at string) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	s, err := OpenSupply(cfg, SupplyOptions{})
+	s, err := Open(cfg, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

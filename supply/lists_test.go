@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"schoolgate/categories"
 	"schoolgate/policy"
 )
+
+var testKey = bytes.Repeat([]byte{7}, categories.KeySize)
 
 func textFeed(t *testing.T, name string, kind blocklists.Kind, c policy.Category, text string) blocklists.Feed {
 	t.Helper()

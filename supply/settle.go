@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"context"
@@ -111,7 +111,7 @@ func (s *Supply) upgraded(version uint64) bool {
 		return false
 	}
 	store, _, err := s.dir.OpenLastGood(s.key)
-	return err == nil && store.Version() == version && !starterOnly(store.Info()) && outdatedStarter(store.Info())
+	return err == nil && store.Version() == version && !StarterOnly(store.Info()) && Outdated(store.Info())
 }
 
 // floor puts what is new in mandatory lists in force although the rest is held

@@ -1,11 +1,9 @@
-package appliance
+package supply
 
 import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"schoolgate/categories"
 	"schoolgate/configs"
@@ -33,7 +31,7 @@ func (d Damage) Err() error {
 
 // DamageOf reads which of a box's versions cannot be read, from its files alone.
 func DamageOf(cfg *configs.Config) (Damage, error) {
-	store, damaged, err := lastGood(cfg.Box)
+	store, damaged, err := LastGood(cfg.Box)
 	if store == nil && (err == nil || errors.Is(err, categories.ErrNoStore)) {
 		return Damage{Versions: damaged}, nil
 	}
@@ -41,31 +39,6 @@ func DamageOf(cfg *configs.Config) (Damage, error) {
 		return Damage{Versions: damaged}, err
 	}
 	return Damage{damaged, store.Version()}, nil
-}
-
-// damageNow is what the running box had to pass over when it opened its store.
-func (a *Appliance) damageNow() Damage {
-	d := Damage{Answers: a.store.Load().Version()}
-	if a.standsIn(a.store.Load()) {
-		d.Answers = 0
-	}
-	if skipped := a.passedOver.Load(); skipped != nil {
-		d.Versions = *skipped
-	}
-	return d
-}
-
-// damageMetric counts the versions that were passed over.
-func (a *Appliance) damageMetric() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "schoolgate_lists_store_damaged",
-		Help: "Versions of the category store that should be in force and cannot be read; an older one answers, or the starter lists do.",
-	}, func() float64 {
-		if skipped := a.passedOver.Load(); skipped != nil {
-			return float64(len(*skipped))
-		}
-		return 0
-	})
 }
 
 // damaged reports whether the version in force cannot be read. A version of

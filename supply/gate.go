@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"cmp"
@@ -205,7 +205,7 @@ func newlyBlocked(p *policy.Policy, profile string, q policy.Request, before, af
 // firstLists reports whether what is in force holds no real lists yet.
 func firstLists(before policy.Classifier) bool {
 	store, ok := before.(*categories.Store)
-	return !ok || starterOnly(store.Info())
+	return !ok || StarterOnly(store.Info())
 }
 
 // unlisted is the store of a box that has none: it knows no host.

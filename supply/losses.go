@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"cmp"
@@ -112,5 +112,5 @@ func (s *Supply) lost(before policy.Classifier, after *categories.Store) []strin
 // lists protect nobody, and their mandatory entries are invented.
 func realLists(inForce policy.Classifier) (*categories.Store, bool) {
 	store, ok := inForce.(*categories.Store)
-	return store, ok && !starterOnly(store.Info())
+	return store, ok && !StarterOnly(store.Info())
 }

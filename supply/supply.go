@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"cmp"
@@ -47,21 +47,27 @@ type Supply struct {
 	step func(what string)
 }
 
-// SupplyOptions is what a Supply is opened with.
-type SupplyOptions struct {
+// Options is what a Supply is opened with.
+type Options struct {
 	Feeds    []blocklists.Feed   // nil reads the feed file of the configuration
 	Resolver blocklists.Resolver // nil is the operating system's
 	Roots    *x509.CertPool      // nil is the operating system's
 	Log      *slog.Logger
+	// TakeUp has the running box take up what was published, and says how that went;
+	// nil asks the daemon, where one is running.
+	TakeUp  func(context.Context) (string, error)
+	Workers int // that build; 0 is as many as there are processors
 }
 
-// OpenSupply opens the supply of a box. Call Close.
-func OpenSupply(cfg *configs.Config, o SupplyOptions) (*Supply, error) {
-	s := &Supply{cfg: cfg, feeds: o.Feeds, log: o.Log, step: func(string) {}}
+// Open opens the supply of a box. Call Close.
+func Open(cfg *configs.Config, o Options) (*Supply, error) {
+	s := &Supply{cfg: cfg, feeds: o.Feeds, log: o.Log, takeUp: o.TakeUp, workers: o.Workers, step: func(string) {}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.takeUp = func(ctx context.Context) (string, error) { return takenUp(ctx, cfg) }
+	if s.takeUp == nil {
+		s.takeUp = func(ctx context.Context) (string, error) { return takenUp(ctx, cfg) }
+	}
 	var err error
 	if s.feeds == nil {
 		if s.feeds, err = configuredFeeds(cfg); err != nil {

@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsRe
 		b.Parsed = filepath.Dir(b.Out)
 		return buildFile(ctx, cfg, b)
 	}
-	s, err := OpenSupply(cfg, SupplyOptions{Feeds: b.Feeds, Log: b.Log})
+	s, err := Open(cfg, Options{Feeds: b.Feeds, Log: b.Log})
 	if err != nil {
 		return ListsReport{}, "", err
 	}
@@ -64,7 +64,7 @@ func readable(cfg *configs.Config, feeds []blocklists.Feed) ([]blocklists.Feed, 
 	if !slices.ContainsFunc(feeds, func(f blocklists.Feed) bool { return f.Remote.URL != "" }) {
 		return feeds, nil
 	}
-	s, err := OpenSupply(cfg, SupplyOptions{Feeds: feeds})
+	s, err := Open(cfg, Options{Feeds: feeds})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func takenUp(ctx context.Context, cfg *configs.Config) (string, error) {
 
 // boxStores are the versions of the box's own store, and their key.
 func boxStores(cfg *configs.Config) (*categories.Dir, []byte, error) {
-	key, err := mandatoryKey(cfg.Box)
+	key, err := Key(cfg.Box)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,10 +137,10 @@ func OpenStore(ctx context.Context, cfg *configs.Config, path string) (_ *catego
 // PrintStatus says which lists a store was built of and how old they are.
 func PrintStatus(out io.Writer, info categories.Info, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\n\n", storeSummary(info, now))
+	fmt.Fprintf(w, "%s\n\n", Summary(info, now))
 	fmt.Fprintln(w, "source\tentries\tdate\tage\tlicence")
 	for _, s := range info.Sources {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", s.Name, s.Entries, s.Date.Format(time.DateOnly), age(now.Sub(s.Date)), s.Licence)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", s.Name, s.Entries, s.Date.Format(time.DateOnly), Age(now.Sub(s.Date)), s.Licence)
 	}
 	return w.Flush()
 }

@@ -1,4 +1,4 @@
-package appliance
+package supply
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func floorSum(key, info []byte) []byte {
 // noteFloor writes down the mandatory lists of a store that is in force now.
 func noteFloor(folder string, key []byte, info categories.Info) error {
 	floor := categories.Info{Version: info.Version}
-	if !starterOnly(info) {
+	if !StarterOnly(info) {
 		floor.Mandatory = maps.Clone(info.Mandatory)
 		for i := range info.Sources {
 			if info.Sources[i].Mandatory {
