@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"schoolgate/audit"
+	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/containment"
@@ -363,7 +364,7 @@ func (s *containedState) identify(table *clients.Table) policy.Identifier {
 func (s *containedState) snapshot(p *policy.Policy, lists policy.Classifier, store uint64, table *clients.Table) *policy.Snapshot {
 	closed, err := s.Closed()
 	next := policy.Snapshot{
-		Policy: p, Lists: suffixed{lists}, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
+		Policy: p, Lists: categories.Suffixed{Classifier: lists}, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
 	}
 	if err != nil { // it was checked when it was read
 		next.Clients = table.CutOff(clients.Quarantine{All: true})

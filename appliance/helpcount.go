@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,18 +16,8 @@ import (
 	"schoolgate/policy"
 )
 
-// Of help-lines and of searches for help nothing is written but how many there were
-// in a day, once the day is over: an entry of its own, even one that names nobody,
-// would stand beside what the same device asked for just then (F10).
-
-const (
-	helpCountFile = "help-count.json"
-	helpCounted   = "help.counted" // the act by which a day is entered in the journal
-
-	// helpLook is how often the end of a day is looked for. It is not done by a use of
-	// a help-line, so that the entry does not tell when one was.
-	helpLook = time.Minute
-)
+// file is the count, in the data directory.
+const file = "help-count.json"
 
 // helpDay is what was counted on one day.
 type helpDay struct {
@@ -59,7 +48,7 @@ type helpCount struct {
 // openHelpCount opens the count of a data directory. One that cannot be read begins
 // anew: a number is not worth a help-line.
 func openHelpCount(dir string, log *slog.Logger, zone func() *time.Location) (*helpCount, error) {
-	f, err := os.OpenFile(filepath.Join(dir, helpCountFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("count of help-lines: %w", err)
 	}
@@ -143,31 +132,3 @@ func (h *helpCount) close() error {
 	defer h.mu.Unlock()
 	return h.file.Close()
 }
-
-// runHelpCount enters each day in the journal when it is over.
-func (a *Appliance) runHelpCount(ctx context.Context) error {
-	look := time.NewTicker(helpLook)
-	defer look.Stop()
-	for {
-		err := a.sink.help.enter(time.Now(), func(day string, d helpDay) error {
-			e := policy.StaffAct(time.Now(), "schoolgate", helpCounted, day, d.String())
-			if err := a.journal.Record(&e); err != nil {
-				return err
-			}
-			a.log.Info("help-lines counted", "day", day)
-			a.watch.raised.WithLabelValues(themeHelp).Add(float64(d.Searches))
-			return nil
-		})
-		if err != nil {
-			a.log.Error("not in the journal yet, trying again in a minute", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-look.C:
-		}
-	}
-}
-
-// themeHelp is the theme of a search for help.
-const themeHelp = "help_seeking"

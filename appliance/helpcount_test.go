@@ -28,7 +28,7 @@ func TestHelpCount(t *testing.T) { // F10
 		h.add(&policy.Event{Time: monday, Door: policy.DoorDNS})
 	}
 	h.add(&policy.Event{Time: monday, Door: policy.DoorCONNECT})
-	h.add(&policy.Event{Time: monday.Add(time.Hour), Door: policy.DoorInspect, Theme: themeHelp})
+	h.add(&policy.Event{Time: monday.Add(time.Hour), Door: policy.DoorInspect, Theme: "help_seeking"})
 	if err := h.close(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestHelpCount(t *testing.T) { // F10
 	if d := h.days["2026-12-01"]; len(h.days) != 1 || d.Searches != 1 {
 		t.Errorf("left %v, want the one search", h.days)
 	}
-	info, err := os.Stat(filepath.Join(dir, helpCountFile))
+	info, err := os.Stat(filepath.Join(dir, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestHelpCount(t *testing.T) { // F10
 	if err := h.close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, helpCountFile), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, file), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h = open()

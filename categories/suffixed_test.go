@@ -1,6 +1,7 @@
-package appliance
+package categories
 
 import (
+	"strings"
 	"testing"
 
 	"schoolgate/policy"
@@ -9,7 +10,7 @@ import (
 // A listed host with what devices put behind a name is that host; a name that only
 // begins alike is another.
 func TestSuffixed(t *testing.T) { // F7, privacy 8
-	lists := suffixed{listedSite{}}
+	lists := Suffixed{closedSite{}}
 	for name, want := range map[string]policy.Category{
 		"closed.example":                             policy.ChildAbuse,
 		"closed.example.lan":                         policy.ChildAbuse,
@@ -42,7 +43,7 @@ func TestSuffixedAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists := suffixed{nothingListed{}}
+	lists := Suffixed{nothingListed{}}
 	if n := testing.AllocsPerRun(100, func() { lists.Classify(host, "/") }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -52,3 +53,16 @@ func TestSuffixedAllocatesNothing(t *testing.T) {
 type nothingListed struct{}
 
 func (nothingListed) Classify(policy.Host, string) policy.Facts { return policy.Facts{} }
+
+// closedSite is a list with one host and one page on it.
+type closedSite struct{}
+
+func (closedSite) Classify(h policy.Host, path string) (f policy.Facts) {
+	if site, _ := policy.ParseHost("closed.example"); h.Within(site) {
+		f.Mandatory = policy.ChildAbuse
+	}
+	if h.String() == "album.example" && strings.HasPrefix(path, "/3") {
+		f.Mandatory = policy.ChildAbuse
+	}
+	return f
+}

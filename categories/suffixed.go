@@ -1,4 +1,4 @@
-package appliance
+package categories
 
 import (
 	"strings"
@@ -8,19 +8,19 @@ import (
 	"schoolgate/policy"
 )
 
-// suffixed is lists that know a host of a mandatory list by the name, too, that a
+// Suffixed is lists that know a host of a mandatory list by the name, too, that a
 // device asks for next: the host with the school's own suffix behind it, as in
 // listed.example.school.local. Whoever asks for that asked for the host, and an event
 // may not hold its name (F7).
-type suffixed struct{ policy.Classifier }
+type Suffixed struct{ policy.Classifier }
 
 // Classify implements [policy.Classifier].
-func (s suffixed) Classify(h policy.Host, path string) policy.Facts {
+func (s Suffixed) Classify(h policy.Host, path string) policy.Facts {
 	f := s.Classifier.Classify(h, path)
 	if f.Mandatory != policy.Uncategorised || f.Unreadable {
 		return f
 	}
-	for front := range fronts(h) {
+	for front := range Fronts(h) {
 		if c := s.Classifier.Classify(front, "").Mandatory; c != policy.Uncategorised && isSuffix(h.String(), h.String()[len(front.String())+1:]) {
 			f.Mandatory = c
 			break
@@ -29,9 +29,9 @@ func (s suffixed) Classify(h policy.Host, path string) policy.Facts {
 	return f
 }
 
-// fronts yields what is left of a name without its last labels, the longest first:
+// Fronts yields what is left of a name without its last labels, the longest first:
 // a.b.c.d gives a.b.c and a.b.
-func fronts(h policy.Host) func(yield func(policy.Host) bool) {
+func Fronts(h policy.Host) func(yield func(policy.Host) bool) {
 	return func(yield func(policy.Host) bool) {
 		name := h.String()
 		if _, is := h.Addr(); is || strings.HasSuffix(name, ".arpa") {
