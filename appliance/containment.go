@@ -24,6 +24,7 @@ import (
 	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 // The acts by which staff contain an incident, as the journal calls them.
@@ -68,7 +69,7 @@ func Contain(ctx context.Context, cfg *configs.Config, c Containing) (string, er
 		return "", errors.Join(err, journal.Close())
 	}
 	lists := listsAtRest(cfg)
-	c.Reason = unsaid(lists, c.Reason)
+	c.Reason = redaction.Text(lists, c.Reason)
 	k := keeper{dir: cfg.Box.Data, sink: journal, lists: func() policy.Classifier { return lists }}
 	k.load()
 	if said, err = k.contain(c, cfg, table); err == nil && c.Incident != "" {
@@ -84,7 +85,7 @@ func (a *Appliance) contain(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c.Reason = unsaid(a.lists(), c.Reason)
+	c.Reason = redaction.Text(a.lists(), c.Reason)
 	said, err := a.contained.contain(c, a.config.Load(), a.table.Load())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
@@ -157,7 +158,7 @@ func (k *keeper) contain(c Containing, cfg *configs.Config, table *clients.Table
 	if err := c.check(); err != nil {
 		return "", err
 	}
-	if c.Act == ActBlock && listed(k.lists(), c.Target) != policy.Uncategorised {
+	if c.Act == ActBlock && redaction.Listed(k.lists(), c.Target) != policy.Uncategorised {
 		return "", errors.New("a mandatory list closes it to everyone already; nothing of it was written down, as the address itself may be a crime to pass on")
 	}
 	next, said, err := c.apply(now.State, cfg, table)

@@ -15,6 +15,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/control"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 const (
@@ -142,9 +143,9 @@ func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, loc *time.
 
 // clean takes addresses of mandatory lists out of the words in it.
 func (q *heldRequest) clean(lists policy.Classifier) {
-	q.Why = unsaid(lists, q.Why)
+	q.Why = redaction.Text(lists, q.Why)
 	if q.Add != nil {
-		q.Add.Reason = unsaid(lists, q.Add.Reason)
+		q.Add.Reason = redaction.Text(lists, q.Add.Reason)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 // sealing is the journal as the doors see it. What must not be kept in clear, the
@@ -118,7 +119,7 @@ func (s *sealing) clean(e *policy.Event) {
 	}
 	if e.Path != "" || e.Words != "" {
 		lists := s.lists()
-		e.Path, e.Words = unsaid(lists, e.Path), unsaid(lists, e.Words)
+		e.Path, e.Words = redaction.Text(lists, e.Path), redaction.Text(lists, e.Words)
 	}
 	s.shield(e)
 }
@@ -138,12 +139,12 @@ func (s *sealing) shield(e *policy.Event) {
 		return
 	}
 	is := func(_, host string) bool { return s.helpLine(host, false) }
-	if words := without(e.Words, helpMark, is); words != e.Words {
+	if words := redaction.Without(e.Words, helpMark, is); words != e.Words {
 		if e.Words = words; !e.Flagged() {
 			e.Shielded, e.Theme = true, themeHelp
 		}
 	}
-	if without(e.Path, helpMark, is) != e.Path {
+	if redaction.Without(e.Path, helpMark, is) != e.Path {
 		e.Path = ""
 	}
 }

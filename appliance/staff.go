@@ -10,6 +10,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/control"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 // maxAct bounds the record of one act on its way over the control socket, in bytes.
@@ -24,7 +25,7 @@ func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error 
 	if !errors.Is(err, control.ErrNotRunning) {
 		return err
 	}
-	unsaidAct(listsAtRest(cfg), e)
+	redaction.Act(listsAtRest(cfg), e)
 	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func (a *Appliance) recordAct(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not the act of a person: it needs door, person and act", http.StatusBadRequest)
 		return
 	}
-	unsaidAct(a.lists(), &e)
+	redaction.Act(a.lists(), &e)
 	if err := a.journal.Record(&e); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

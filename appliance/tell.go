@@ -23,6 +23,7 @@ import (
 	"schoolgate/blockpage"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 // A pupil's block page has a button to tell somebody (R17, R18, S12). Pressing it
@@ -195,7 +196,7 @@ func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client neti
 	f := facts(&e)
 	i, err := a.register.Do(incidents.Command{
 		Act: incidents.ActOpen, By: toldBy, Change: incidents.Change{
-			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: unsaid(a.lists(), a.wordsOf(&e, r.PostForm.Get("words"))),
+			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: redaction.Text(a.lists(), a.wordsOf(&e, r.PostForm.Get("words"))),
 		},
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/redaction"
 	"schoolgate/supply"
 )
 
@@ -47,7 +48,7 @@ func (a *Appliance) helpLine(name string, suffix bool) bool {
 // unsaidChange takes them out of what goes into the register of incidents.
 func unsaidChange(lists policy.Classifier, c *incidents.Change) {
 	for _, text := range []*string{&c.Text, &c.To, &c.Number, &c.Changed} {
-		*text = unsaid(lists, *text)
+		*text = redaction.Text(lists, *text)
 	}
 }
 
@@ -62,11 +63,11 @@ func listsAtRest(cfg *configs.Config) policy.Classifier {
 	case errors.Is(err, categories.ErrNoStore) && len(damaged) == 0:
 		return nil
 	}
-	return allListed{}
+	return redaction.Unreadable{}
 }
 
 // Veil is [redaction.Veil] with the lists of a box at rest, which are opened when the
 // first event asks for them.
 func Veil(cfg *configs.Config) func(*policy.Event) {
-	return veil(sync.OnceValue(func() policy.Classifier { return listsAtRest(cfg) }))
+	return redaction.Veil(sync.OnceValue(func() policy.Classifier { return listsAtRest(cfg) }))
 }

@@ -7,6 +7,7 @@ import (
 
 	"schoolgate/policy"
 	"schoolgate/proxy"
+	"schoolgate/redaction"
 	"schoolgate/terms"
 )
 
@@ -72,7 +73,7 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 	if !ok {
 		return s
 	}
-	if address, list := listedIn(w.lists(), words); list != policy.Uncategorised {
+	if address, list := redaction.Find(w.lists(), words); list != policy.Uncategorised {
 		s.Mandatory, s.Secret = list, policy.NewSecret(address+" (searched for at "+q.Host.String()+")")
 		return s
 	}

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"incidents":   {"policy"},
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
+	"redaction":   {"policy"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control"},
 
@@ -53,7 +54,7 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply",
+		"containment", "incidents", "control", "supply", "redaction",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.

@@ -1,4 +1,4 @@
-package appliance
+package redaction
 
 import (
 	"strings"
@@ -7,12 +7,12 @@ import (
 	"schoolgate/policy"
 )
 
-// unsaidMark stands where an address was.
-const unsaidMark = "(sealed)"
+// sealedMark stands where an address was.
+const sealedMark = "(sealed)"
 
-// maxUnsaid bounds how often one text is looked up; what is left of it then is not
+// maxLookups bounds how often one text is looked up; what is left of it then is not
 // kept.
-const maxUnsaid = 64
+const maxLookups = 64
 
 // beginsAddress are the marks after which an address may begin, and which no host
 // holds; endsAddress those that belong to the sentence around it.
@@ -24,27 +24,27 @@ const (
 // refang reads an address as it was before somebody made it safe to write.
 var refang = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "hxxps:", "https:", "hxxp:", "http:")
 
-// unsaid is the text without the addresses that are on a mandatory list.
-func unsaid(lists policy.Classifier, text string) string {
+// Text is the text without the addresses that are on a mandatory list.
+func Text(lists policy.Classifier, text string) string {
 	if lists == nil {
 		return text
 	}
-	return without(text, unsaidMark, func(address, host string) bool {
-		return listed(lists, address) != policy.Uncategorised || listed(lists, host) != policy.Uncategorised
+	return Without(text, sealedMark, func(address, host string) bool {
+		return Listed(lists, address) != policy.Uncategorised || Listed(lists, host) != policy.Uncategorised
 	})
 }
 
-// listedIn is the first address in a text that is on a mandatory list, and which.
-func listedIn(lists policy.Classifier, text string) (address string, list policy.Category) {
+// Find is the first address in a text that is on a mandatory list, and which.
+func Find(lists policy.Classifier, text string) (address string, list policy.Category) {
 	if lists == nil {
 		return "", policy.Uncategorised
 	}
-	without(text, "", func(a, host string) bool {
+	Without(text, "", func(a, host string) bool {
 		if list != policy.Uncategorised {
 			return false
 		}
 		for _, address = range []string{a, host} {
-			if list = listed(lists, address); list != policy.Uncategorised {
+			if list = Listed(lists, address); list != policy.Uncategorised {
 				return true
 			}
 		}
@@ -56,14 +56,14 @@ func listedIn(lists policy.Classifier, text string) (address string, list policy
 	return address, list
 }
 
-// without is a text with a mark in place of each address that is to go. What is asked
+// Without is a text with a mark in place of each address that is to go. What is asked
 // is given an address as it was written, and its host.
-func without(text, mark string, goes func(address, host string) bool) string {
+func Without(text, mark string, goes func(address, host string) bool) string {
 	if !strings.ContainsAny(text, ".[") { // nearly all
 		return text
 	}
 	var b strings.Builder
-	left := maxUnsaid
+	left := maxLookups
 	for text != "" {
 		end := strings.IndexFunc(text, unicode.IsSpace)
 		if end == 0 {
@@ -107,8 +107,8 @@ func withoutIn(word, mark string, goes func(address, host string) bool, left *in
 	return word
 }
 
-// listed is the mandatory list that an address is on.
-func listed(lists policy.Classifier, address string) policy.Category {
+// Listed is the mandatory list that an address is on.
+func Listed(lists policy.Classifier, address string) policy.Category {
 	if lists == nil {
 		return policy.Uncategorised
 	}
@@ -119,29 +119,30 @@ func listed(lists policy.Classifier, address string) policy.Category {
 	return lists.Classify(u.Host, u.Path).Mandatory
 }
 
-// unsaidAct takes such addresses out of what somebody did.
-func unsaidAct(lists policy.Classifier, e *policy.Event) {
-	e.Subject, e.Note = unsaid(lists, e.Subject), unsaid(lists, e.Note)
+// Act takes such addresses out of what somebody did.
+func Act(lists policy.Classifier, e *policy.Event) {
+	e.Subject, e.Note = Text(lists, e.Subject), Text(lists, e.Note)
 }
 
-// allListed is lists that nobody can read.
-type allListed struct{}
+// Unreadable is lists that nobody can read: every address is taken for a listed one.
+type Unreadable struct{}
 
-func (allListed) Classify(policy.Host, string) policy.Facts {
+// Classify implements [policy.Classifier].
+func (Unreadable) Classify(policy.Host, string) policy.Facts {
 	return policy.Facts{Mandatory: policy.ChildAbuse}
 }
 
-// veil takes out of events that are to be shown or handed over what may not leave the
+// Veil takes out of events that are to be shown or handed over what may not leave the
 // box: an address that is on a mandatory list by now, and was on none when it was
 // recorded, or when no list could be read. The event itself stays as it is.
-func veil(lists func() policy.Classifier) func(*policy.Event) {
+func Veil(lists func() policy.Classifier) func(*policy.Event) {
 	return func(e *policy.Event) {
-		if e.Host != "" && listed(lists(), e.Host) != policy.Uncategorised {
-			e.Host, e.Path = unsaidMark, ""
+		if e.Host != "" && Listed(lists(), e.Host) != policy.Uncategorised {
+			e.Host, e.Path = sealedMark, ""
 		}
 		for _, text := range []*string{&e.Path, &e.Words, &e.Subject, &e.Note} {
 			if *text != "" {
-				*text = unsaid(lists(), *text)
+				*text = Text(lists(), *text)
 			}
 		}
 	}

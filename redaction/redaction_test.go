@@ -1,4 +1,4 @@
-package appliance
+package redaction
 
 import (
 	"strings"
@@ -22,7 +22,7 @@ func (listedSite) Classify(h policy.Host, path string) (f policy.Facts) {
 
 // An address of a mandatory list is taken out of what somebody typed, however it is
 // written; all else stays as it was.
-func TestUnsaid(t *testing.T) { // F7, privacy 8
+func TestText(t *testing.T) { // F7, privacy 8
 	for text, want := range map[string]string{
 		"":                                    "",
 		"romeo and juliet. the end":           "romeo and juliet. the end",
@@ -41,21 +41,21 @@ func TestUnsaid(t *testing.T) { // F7, privacy 8
 		"see bbc.co.uk, album.example":                      "see bbc.co.uk, album.example",
 		"host closed.example":                               "host (sealed)",
 	} {
-		if got := unsaid(listedSite{}, text); got != want {
-			t.Errorf("unsaid(%q) = %q, want %q", text, got, want)
+		if got := Text(listedSite{}, text); got != want {
+			t.Errorf("Text(%q) = %q, want %q", text, got, want)
 		}
 	}
 	many := strings.Repeat("a.example ", 200) + "closed.example"
-	if got := unsaid(listedSite{}, many); strings.Contains(got, "closed") {
+	if got := Text(listedSite{}, many); strings.Contains(got, "closed") {
 		t.Error("an address after many others is left in")
 	}
 }
 
-func FuzzUnsaid(f *testing.F) {
+func FuzzText(f *testing.F) {
 	f.Add("a", " b")
 	f.Add("/x/", "/y?z")
 	f.Fuzz(func(t *testing.T, before, after string) {
-		got := unsaid(listedSite{}, before+" closed.example "+after)
+		got := Text(listedSite{}, before+" closed.example "+after)
 		if strings.Contains(got, "closed.example") && !strings.Contains(before+after, "closed.example") {
 			t.Errorf("left in: %q", got)
 		}
