@@ -25,6 +25,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/control"
 	"schoolgate/dnsfilter"
+	"schoolgate/helpcount"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/proxy"
@@ -190,12 +191,12 @@ func (a *Appliance) openJournal(context.Context) error {
 	}
 	a.journal = journal
 	a.onClose(journal.Close)
-	help, err := openHelpCount(box.Data, a.log, func() *time.Location { return a.config.Load().School.Policy.Timetable.Location })
+	help, err := helpcount.Open(box.Data, a.log, func() *time.Location { return a.config.Load().School.Policy.Timetable.Location })
 	if err != nil {
 		return err
 	}
 	a.sink = newSealing(journal, help, a)
-	a.onClose(help.close)
+	a.onClose(help.Close)
 	return nil
 }
 

@@ -1,134 +1,41 @@
 package appliance
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"log/slog"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"sync"
+	"context"
 	"time"
 
+	"schoolgate/helpcount"
 	"schoolgate/policy"
 )
 
-// file is the count, in the data directory.
-const file = "help-count.json"
+const (
+	helpCounted = "help.counted" // the act by which a day is entered in the journal
+	// helpLook is how often the end of a day is looked for. It is not done by a use of
+	// a help-line, so that the entry does not tell when one was.
+	helpLook = time.Minute
+)
 
-// helpDay is what was counted on one day.
-type helpDay struct {
-	Questions uint64 `json:"questions,omitempty"` // of names
-	Visits    uint64 `json:"visits,omitempty"`    // connections and requests
-	Searches  uint64 `json:"searches,omitempty"`  // for help, at a search engine
-}
-
-func (d helpDay) String() string {
-	return fmt.Sprintf("help-lines were looked up %d times and connected to %d times; %d searches were for help. Nothing is kept of who it was.",
-		d.Questions, d.Visits, d.Searches)
-}
-
-// helpCount counts by day, by the school's clock. What it holds is in a file as soon
-// as the kernel has it, so that kill -9 loses nothing; a power cut may lose the last
-// half a minute of it.
-type helpCount struct {
-	log  *slog.Logger
-	zone func() *time.Location
-
-	mu   sync.Mutex
-	file *os.File
-	size int                // of what is in it, in bytes
-	days map[string]helpDay // by date, 2026-11-29
-	sick bool               // the last write failed, and was told
-}
-
-// openHelpCount opens the count of a data directory. One that cannot be read begins
-// anew: a number is not worth a help-line.
-func openHelpCount(dir string, log *slog.Logger, zone func() *time.Location) (*helpCount, error) {
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("count of help-lines: %w", err)
-	}
-	h := &helpCount{log: log, zone: zone, file: f, days: map[string]helpDay{}}
-	text, err := io.ReadAll(f)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("count of help-lines: %w", err), f.Close())
-	}
-	if h.size = len(text); h.size == 0 {
-		return h, nil
-	}
-	if err := json.Unmarshal(text, &h.days); err != nil {
-		h.days = map[string]helpDay{}
-		log.Warn("the count of help-lines cannot be read and begins anew", "err", err)
-	}
-	return h, nil
-}
-
-// add counts an event.
-func (h *helpCount) add(e *policy.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	today := h.date(e.Time)
-	d := h.days[today]
-	switch {
-	case e.Theme != "":
-		d.Searches++
-	case e.Door == policy.DoorDNS:
-		d.Questions++
-	default:
-		d.Visits++
-	}
-	h.days[today] = d
-	h.write()
-}
-
-func (h *helpCount) date(t time.Time) string { return t.In(h.zone()).Format(time.DateOnly) }
-
-// write puts the count in place of the one before, in one call. The file's own time
-// says no more than the day.
-func (h *helpCount) write() {
-	text, err := json.Marshal(h.days)
-	if err == nil {
-		for len(text) < h.size { // what was longer is written over
-			text = append(text, ' ')
+// runHelpCount enters each day in the journal when it is over.
+func (a *Appliance) runHelpCount(ctx context.Context) error {
+	look := time.NewTicker(helpLook)
+	defer look.Stop()
+	for {
+		err := a.sink.help.Enter(time.Now(), func(day string, d helpcount.Day) error {
+			e := policy.StaffAct(time.Now(), "schoolgate", helpCounted, day, d.String())
+			if err := a.journal.Record(&e); err != nil {
+				return err
+			}
+			a.log.Info("help-lines counted", "day", day)
+			a.watch.raised.WithLabelValues(helpcount.Theme).Add(float64(d.Searches))
+			return nil
+		})
+		if err != nil {
+			a.log.Error("not in the journal yet, trying again in a minute", "err", err)
 		}
-		_, err = h.file.WriteAt(text, 0)
-		h.size = len(text)
-	}
-	if err == nil {
-		now := time.Now().In(h.zone())
-		day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
-		err = os.Chtimes(h.file.Name(), day, day)
-	}
-	if err != nil && !h.sick {
-		h.log.Error("the count of help-lines is kept in memory alone", "err", err)
-	}
-	h.sick = err != nil
-}
-
-// enter hands every day before now's to record, and forgets it once that is done.
-func (h *helpCount) enter(now time.Time, record func(day string, d helpDay) error) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	today := h.date(now)
-	for _, day := range slices.Sorted(maps.Keys(h.days)) {
-		if day >= today {
-			break
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
 		}
-		if err := record(day, h.days[day]); err != nil {
-			return fmt.Errorf("count of help-lines of %s: %w", day, err)
-		}
-		delete(h.days, day)
-		h.write()
 	}
-	return nil
-}
-
-func (h *helpCount) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.file.Close()
 }

@@ -11,6 +11,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/helpcount"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/redaction"
@@ -26,7 +27,7 @@ type sealing struct {
 	to      atomic.Pointer[incidents.Seal] // nil keeps nothing
 	limit   *rate.Limiter
 	lists   func() policy.Classifier // in force; nil before there are any
-	help    *helpCount               // of what is counted and not written
+	help    *helpcount.Count         // of what is counted and not written
 
 	// helpLine reports whether a host is a help-line's, also with a suffix behind it.
 	helpLine func(name string, suffix bool) bool
@@ -47,7 +48,7 @@ const (
 	sealsAtOnce = 50
 )
 
-func newSealing(journal *audit.Journal, help *helpCount, a *Appliance) *sealing {
+func newSealing(journal *audit.Journal, help *helpcount.Count, a *Appliance) *sealing {
 	return &sealing{
 		journal: journal, help: help, log: a.log, lists: a.lists, helpLine: a.helpLine,
 		limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
@@ -74,7 +75,7 @@ func (s *sealing) configure(c configs.Seal) error {
 // Record implements [policy.Sink].
 func (s *sealing) Record(e *policy.Event) error {
 	if s.clean(e); e.Shielded {
-		s.help.add(e)
+		s.help.Add(e)
 		return nil
 	}
 	return s.journal.Record(e)
@@ -97,7 +98,7 @@ func (s *sealing) RecordBatch(list []policy.Event) error {
 	rest := make([]policy.Event, 0, len(list)-shielded)
 	for i := range list {
 		if list[i].Shielded {
-			s.help.add(&list[i])
+			s.help.Add(&list[i])
 		} else {
 			rest = append(rest, list[i])
 		}
@@ -141,7 +142,7 @@ func (s *sealing) shield(e *policy.Event) {
 	is := func(_, host string) bool { return s.helpLine(host, false) }
 	if words := redaction.Without(e.Words, helpMark, is); words != e.Words {
 		if e.Words = words; !e.Flagged() {
-			e.Shielded, e.Theme = true, themeHelp
+			e.Shielded, e.Theme = true, helpcount.Theme
 		}
 	}
 	if redaction.Without(e.Path, helpMark, is) != e.Path {

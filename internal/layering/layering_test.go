@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
 	"redaction":   {"policy"},
+	"helpcount":   {"policy"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control"},
 
@@ -54,7 +55,7 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply", "redaction",
+		"containment", "incidents", "control", "supply", "redaction", "helpcount",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.

@@ -1,4 +1,4 @@
-package appliance
+package helpcount
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ import (
 // over, once.
 func TestHelpCount(t *testing.T) { // F10
 	dir := t.TempDir()
-	open := func() *helpCount {
-		h, err := openHelpCount(dir, slog.New(slog.DiscardHandler), func() *time.Location { return time.UTC })
+	open := func() *Count {
+		h, err := Open(dir, slog.New(slog.DiscardHandler), func() *time.Location { return time.UTC })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,28 +25,28 @@ func TestHelpCount(t *testing.T) { // F10
 	monday := time.Date(2026, 11, 30, 23, 59, 0, 0, time.UTC)
 	h := open()
 	for range 12 {
-		h.add(&policy.Event{Time: monday, Door: policy.DoorDNS})
+		h.Add(&policy.Event{Time: monday, Door: policy.DoorDNS})
 	}
-	h.add(&policy.Event{Time: monday, Door: policy.DoorCONNECT})
-	h.add(&policy.Event{Time: monday.Add(time.Hour), Door: policy.DoorInspect, Theme: "help_seeking"})
-	if err := h.close(); err != nil {
+	h.Add(&policy.Event{Time: monday, Door: policy.DoorCONNECT})
+	h.Add(&policy.Event{Time: monday.Add(time.Hour), Door: policy.DoorInspect, Theme: Theme})
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	h = open()
 	var got []string
-	record := func(day string, d helpDay) error {
+	record := func(day string, d Day) error {
 		got = append(got, day+" "+d.String())
 		return nil
 	}
-	if err := h.enter(monday, record); err != nil || got != nil {
+	if err := h.Enter(monday, record); err != nil || got != nil {
 		t.Errorf("on the day itself: %q, %v", got, err)
 	}
 	broken := errors.New("the disk is full")
-	if err := h.enter(monday.Add(time.Hour), func(string, helpDay) error { return broken }); !errors.Is(err, broken) {
+	if err := h.Enter(monday.Add(time.Hour), func(string, Day) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("enter = %v, want the error of the journal", err)
 	}
 	for range 2 {
-		if err := h.enter(monday.Add(time.Hour), record); err != nil {
+		if err := h.Enter(monday.Add(time.Hour), record); err != nil {
 			t.Error(err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestHelpCount(t *testing.T) { // F10
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("entered %q, want %q", got, want)
 	}
-	if err := h.close(); err != nil {
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	h = open() // a shorter text was written over a longer one
@@ -68,15 +68,15 @@ func TestHelpCount(t *testing.T) { // F10
 	if at := info.ModTime().UTC(); at.Hour() != 0 || at.Minute() != 0 || at.Second() != 0 {
 		t.Errorf("the file was changed at %v: it may tell the day and no more", at)
 	}
-	if err := h.close(); err != nil {
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, file), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h = open()
-	defer h.close()
-	h.add(&policy.Event{Time: monday, Door: policy.DoorDNS})
+	defer h.Close()
+	h.Add(&policy.Event{Time: monday, Door: policy.DoorDNS})
 	if h.days["2026-11-30"].Questions != 1 {
 		t.Errorf("a damaged count does not begin anew: %v", h.days)
 	}
