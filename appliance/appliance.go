@@ -30,6 +30,7 @@ import (
 	"schoolgate/policy"
 	"schoolgate/proxy"
 	"schoolgate/proxy/inspect"
+	"schoolgate/sealing"
 	"schoolgate/supply"
 )
 
@@ -79,7 +80,8 @@ type Appliance struct {
 	alerts       alerting
 	supply       supplying
 
-	sink      *sealing                      // the journal as the doors see it
+	sink      *sealing.Sink                 // the journal as the doors see it
+	help      *helpcount.Count              // of what is counted and not written
 	register  *incidents.Register           // of incidents
 	tell      telling                       // what children tell
 	raising   sync.Mutex                    // one alert of theirs at a time
@@ -195,7 +197,8 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sink = newSealing(journal, help, a)
+	a.help = help
+	a.sink = sealing.New(sealing.Options{Journal: journal, Help: help, Log: a.log, Lists: a.lists, HelpLine: a.helpLine})
 	a.onClose(help.Close)
 	return nil
 }

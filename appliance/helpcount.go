@@ -20,7 +20,7 @@ func (a *Appliance) runHelpCount(ctx context.Context) error {
 	look := time.NewTicker(helpLook)
 	defer look.Stop()
 	for {
-		err := a.sink.help.Enter(time.Now(), func(day string, d helpcount.Day) error {
+		err := a.help.Enter(time.Now(), func(day string, d helpcount.Day) error {
 			e := policy.StaffAct(time.Now(), "schoolgate", helpCounted, day, d.String())
 			if err := a.journal.Record(&e); err != nil {
 				return err

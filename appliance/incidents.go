@@ -28,7 +28,7 @@ const incidentsDir = "incidents"
 // openIncidents opens the register for writing.
 func (a *Appliance) openIncidents(context.Context) error {
 	cfg := a.config.Load()
-	if err := a.sink.configure(cfg.School.Seal); err != nil {
+	if err := a.sink.Configure(cfg.School.Seal); err != nil {
 		return fmt.Errorf("incidents: %w", err)
 	}
 	r, closeIt, err := writeRegister(cfg)

@@ -207,7 +207,7 @@ func (a *Appliance) reload() (string, error) {
 	if err := a.reloadAlerts(old, cfg); err != nil {
 		return "", err
 	}
-	if err := a.sink.configure(cfg.School.Seal); err != nil {
+	if err := a.sink.Configure(cfg.School.Seal); err != nil {
 		return "", fmt.Errorf("incidents: %w", err)
 	}
 	a.watch.take(heard)

@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"firewall":    {"policy"},
 	"redaction":   {"policy"},
 	"helpcount":   {"policy"},
+	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control"},
 
@@ -55,7 +56,7 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply", "redaction", "helpcount",
+		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.

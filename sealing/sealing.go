@@ -1,4 +1,4 @@
-package appliance
+package sealing
 
 import (
 	"crypto/sha256"
@@ -17,11 +17,11 @@ import (
 	"schoolgate/redaction"
 )
 
-// sealing is the journal as the doors see it. What must not be kept in clear, the
+// Sink is the journal as the doors see it. What must not be kept in clear, the
 // address of a mandatory hit, is sealed on its way, or dropped where the school has
 // given no keys (F7, privacy 8). Other events cost it a comparison, and pages with a
 // dot in the path a look at the lists.
-type sealing struct {
+type Sink struct {
 	journal *audit.Journal
 	log     *slog.Logger
 	to      atomic.Pointer[incidents.Seal] // nil keeps nothing
@@ -48,15 +48,26 @@ const (
 	sealsAtOnce = 50
 )
 
-func newSealing(journal *audit.Journal, help *helpcount.Count, a *Appliance) *sealing {
-	return &sealing{
-		journal: journal, help: help, log: a.log, lists: a.lists, helpLine: a.helpLine,
+// Options is what a sink stands on.
+type Options struct {
+	Journal *audit.Journal
+	Help    *helpcount.Count // of what is counted and not written
+	Log     *slog.Logger
+	Lists   func() policy.Classifier // in force; nil before there are any
+	// HelpLine reports whether a host is a help-line's, also with a suffix behind it.
+	HelpLine func(name string, suffix bool) bool
+}
+
+// New makes a sink, which seals nothing before it is configured.
+func New(o Options) *Sink {
+	return &Sink{
+		journal: o.Journal, help: o.Help, log: o.Log, lists: o.Lists, helpLine: o.HelpLine,
 		limit: rate.NewLimiter(sealsASec, sealsAtOnce), kept: map[[sha256.Size]byte]keptSeal{},
 	}
 }
 
-// configure takes the keys of a configuration.
-func (s *sealing) configure(c configs.Seal) error {
+// Configure takes the keys of a configuration.
+func (s *Sink) Configure(c configs.Seal) error {
 	if c == (configs.Seal{}) {
 		s.to.Store(nil)
 		return nil
@@ -73,7 +84,7 @@ func (s *sealing) configure(c configs.Seal) error {
 }
 
 // Record implements [policy.Sink].
-func (s *sealing) Record(e *policy.Event) error {
+func (s *Sink) Record(e *policy.Event) error {
 	if s.clean(e); e.Shielded {
 		s.help.Add(e)
 		return nil
@@ -82,10 +93,10 @@ func (s *sealing) Record(e *policy.Event) error {
 }
 
 // Waits reports whether Record will wait for the disk with an event.
-func (s *sealing) Waits(e *policy.Event) bool { return s.journal.Waits(e) }
+func (s *Sink) Waits(e *policy.Event) bool { return s.journal.Waits(e) }
 
 // RecordBatch records events in one go.
-func (s *sealing) RecordBatch(list []policy.Event) error {
+func (s *Sink) RecordBatch(list []policy.Event) error {
 	shielded := 0
 	for i := range list {
 		if s.clean(&list[i]); list[i].Shielded {
@@ -114,7 +125,7 @@ func (s *sealing) RecordBatch(list []policy.Event) error {
 
 // clean leaves no address of a mandatory list in an event: not that of a hit, nor one
 // that somebody searched for or that is part of another; nor a help-line.
-func (s *sealing) clean(e *policy.Event) {
+func (s *Sink) clean(e *policy.Event) {
 	if e.Secret != nil {
 		s.seal(e)
 	}
@@ -129,7 +140,7 @@ func (s *sealing) clean(e *policy.Event) {
 // since it has the school's suffix behind it, a search for one, the copy of one that
 // an archive or a translator fetches. What a person must hear of they hear of all the
 // same, without it.
-func (s *sealing) shield(e *policy.Event) {
+func (s *Sink) shield(e *policy.Event) {
 	if e.Shielded || e.Host == "" {
 		return
 	}
@@ -157,7 +168,7 @@ const (
 
 // seal takes the address off the event and leaves it sealed. That it fails is no
 // reason to lose the event.
-func (s *sealing) seal(e *policy.Event) {
+func (s *Sink) seal(e *policy.Event) {
 	address := e.Secret.Reveal()
 	e.Secret = nil
 	to := s.to.Load()
