@@ -23,6 +23,7 @@ import (
 	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
+	"schoolgate/containment"
 	"schoolgate/control"
 	"schoolgate/dnsfilter"
 	"schoolgate/helpcount"
@@ -85,7 +86,7 @@ type Appliance struct {
 	register  *incidents.Register           // of incidents
 	tell      telling                       // what children tell
 	raising   sync.Mutex                    // one alert of theirs at a time
-	contained keeper                        // what staff closed at once
+	contained *containment.Keeper           // what staff closed at once
 	table     atomic.Pointer[clients.Table] // in force
 	swapping  sync.Mutex                    // one snapshot is made at a time
 

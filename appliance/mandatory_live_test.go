@@ -14,6 +14,7 @@ import (
 
 	"schoolgate/blocklists"
 	"schoolgate/configs"
+	"schoolgate/containment"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
 	"schoolgate/supply"
@@ -118,7 +119,7 @@ func (r *restless) act(ctx context.Context) (what string, err error) {
 		return "a feed file without them", err
 	case 7:
 		host := r.hosts[r.IntN(len(r.hosts))]
-		_, err := r.a.contained.contain(Containing{Act: ActUnblock, Target: host, By: "A Head", Second: "B Governor", Reason: "a test"}, r.cfg, r.a.table.Load())
+		_, err := r.a.contained.Do(containment.Order{Act: containment.ActUnblock, Target: host, By: "A Head", Second: "B Governor", Reason: "a test"}, r.cfg, r.a.table.Load())
 		return "an unblock", err
 	}
 	version, err := r.a.dir.Current()

@@ -182,6 +182,12 @@ func (a *Appliance) serveHeld(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, reply)
 }
 
+// samePerson compares names as people write them.
+func samePerson(a, b string) bool {
+	same := func(s string) string { return strings.Join(strings.Fields(strings.ToLower(s)), " ") }
+	return same(a) == same(b)
+}
+
 // AddHold keeps what a legal hold matches from being removed, from now on.
 func AddHold(ctx context.Context, cfg *configs.Config, h audit.Hold) (audit.Hold, error) {
 	reply, err := held(ctx, cfg, heldRequest{Add: &h})

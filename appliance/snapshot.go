@@ -11,6 +11,7 @@ import (
 	"schoolgate/categories"
 	"schoolgate/clients"
 	"schoolgate/configs"
+	"schoolgate/containment"
 	"schoolgate/policy"
 	"schoolgate/supply"
 )
@@ -138,7 +139,7 @@ func (a *Appliance) swap(p *policy.Policy, table *clients.Table) {
 	defer a.swapping.Unlock()
 	store := a.store.Load()
 	a.table.Store(table)
-	a.engine.Swap(a.contained.state.Load().snapshot(p, store, store.Version(), table))
+	a.engine.Swap(a.contained.Now().Snapshot(p, store, store.Version(), table))
 }
 
 func (a *Appliance) clientOptions() clients.Options {
@@ -288,9 +289,7 @@ func OpenSnapshot(ctx context.Context, cfg *configs.Config, storePath string) (_
 		done()
 		return nil, nil, err
 	}
-	k := keeper{dir: cfg.Box.Data}
-	k.load()
-	return k.state.Load().snapshot(cfg.School.Policy, store, store.Version(), table), done, nil
+	return containment.NewKeeper(containment.Options{Dir: cfg.Box.Data}).Now().Snapshot(cfg.School.Policy, store, store.Version(), table), done, nil
 }
 
 // Identify makes the identifier of a configuration's members, for policy cases.

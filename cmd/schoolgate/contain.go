@@ -33,7 +33,7 @@ func (c *configFlag) contain(s *session, act string, target string, w whoAndWhy,
 	if err != nil {
 		return err
 	}
-	said, err := appliance.Contain(s.ctx, cfg, appliance.Containing{
+	said, err := appliance.Contain(s.ctx, cfg, containment.Order{
 		Act: act, Target: target, By: w.By, Second: p.Second, Reason: w.Reason, Incident: w.Incident,
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ type quarantineAddCmd struct {
 
 // Run cuts a device off.
 func (c *quarantineAddCmd) Run(s *session) error {
-	return c.contain(s, appliance.ActQuarantine, c.Target, c.whoAndWhy, secondPerson{})
+	return c.contain(s, containment.ActQuarantine, c.Target, c.whoAndWhy, secondPerson{})
 }
 
 type quarantineLiftCmd struct {
@@ -63,7 +63,7 @@ type quarantineLiftCmd struct {
 
 // Run gives a device its network back.
 func (c *quarantineLiftCmd) Run(s *session) error {
-	return c.contain(s, appliance.ActLift, c.Target, c.whoAndWhy, c.secondPerson)
+	return c.contain(s, containment.ActLift, c.Target, c.whoAndWhy, c.secondPerson)
 }
 
 type quarantineResetCmd struct {
@@ -74,7 +74,7 @@ type quarantineResetCmd struct {
 
 // Run begins the record anew.
 func (c *quarantineResetCmd) Run(s *session) error {
-	return c.contain(s, appliance.ActResetQuarantine, "", c.whoAndWhy, c.secondPerson)
+	return c.contain(s, containment.ActResetQuarantine, "", c.whoAndWhy, c.secondPerson)
 }
 
 type blockCmd struct {
@@ -85,7 +85,7 @@ type blockCmd struct {
 
 // Run closes a host or page for everyone.
 func (c *blockCmd) Run(s *session) error {
-	return c.contain(s, appliance.ActBlock, c.Target, c.whoAndWhy, secondPerson{})
+	return c.contain(s, containment.ActBlock, c.Target, c.whoAndWhy, secondPerson{})
 }
 
 type unblockCmd struct {
@@ -97,7 +97,7 @@ type unblockCmd struct {
 
 // Run opens a host or page again.
 func (c *unblockCmd) Run(s *session) error {
-	return c.contain(s, appliance.ActUnblock, c.Target, c.whoAndWhy, c.secondPerson)
+	return c.contain(s, containment.ActUnblock, c.Target, c.whoAndWhy, c.secondPerson)
 }
 
 type quarantineListCmd struct {

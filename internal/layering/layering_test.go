@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"alerts":      {"policy", "internal/inside"},
 	"reports":     {"policy"},
 	"terms":       {"policy", "internal/phrases"},
-	"containment": {"policy"},
+	"containment": {"policy", "configs", "clients", "categories", "incidents", "redaction"},
 	"incidents":   {"policy"},
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
