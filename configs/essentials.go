@@ -56,13 +56,13 @@ func (l *loader) essentials() (never []policy.NeverBlock, safe []policy.SafeHost
 	return never, l.safeHosts()
 }
 
-// safeHosts are the rows of the map that can be carried out in the DNS: a name
-// to be reached instead of the one asked for.
+// safeHosts are the rows of the map that can be carried out in the DNS: a name or an
+// address to be reached instead of the one asked for.
 func (l *loader) safeHosts() (safe []policy.SafeHost) {
 	google := l.googleDomains()
 	for _, r := range l.embeddedRows(safeSearchFile, "host_pattern", "engine", "method", "target") {
-		if r.get("method") != "dns_cname" {
-			continue // a parameter or header is for inspected requests; an address cannot be spread over yandex.*
+		if method := r.get("method"); method != "dns_cname" && method != "dns_a" {
+			continue // a parameter or header is for inspected requests
 		}
 		s := policy.SafeHost{YouTube: r.get("engine") == "YouTube"}
 		s.Strict = l.embeddedHost(r, r.get("target"))
@@ -78,17 +78,27 @@ func (l *loader) safeHosts() (safe []policy.SafeHost) {
 	return safe
 }
 
-// expand spreads a pattern such as www.google.* over Google's domains, and the
-// engine at duckduckgo.com over its short name (REQUIREMENTS 4.1).
-func expand(pattern string, google []string) []string {
-	if pattern == "duckduckgo.com" {
+// yandex are the domains of yandex.*, which lead to one safe address.
+var yandex = strings.Fields(`yandex.com yandex.ru ya.ru yandex.com.tr yandex.kz yandex.by yandex.uz yandex.ua yandex.eu yandex.fr yandex.az
+	yandex.co.il yandex.com.am yandex.com.ge yandex.ee yandex.kg yandex.lt yandex.lv yandex.md yandex.tj yandex.tm`)
+
+// expand spreads a pattern such as www.google.* over Google's domains, yandex.* over
+// Yandex's with and without www, and the engine at duckduckgo.com over its short name
+// (REQUIREMENTS 4.1).
+func expand(pattern string, google []string) (names []string) {
+	switch pattern {
+	case "duckduckgo.com":
 		return []string{pattern, "duck.com", "www.duck.com"}
+	case "yandex.*":
+		for _, domain := range yandex {
+			names = append(names, domain, "www."+domain)
+		}
+		return names
 	}
 	prefix, ok := strings.CutSuffix(pattern, "google.*")
 	if !ok {
 		return []string{pattern}
 	}
-	names := make([]string, 0, len(google))
 	for _, domain := range google {
 		names = append(names, prefix+domain)
 	}

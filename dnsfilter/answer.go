@@ -163,6 +163,9 @@ func (s *Server) composeSafe(j *job) {
 	if addr, ok := j.ruling.Safe.Addr(); ok {
 		j.addrs = append(j.addrs[:0], addr)
 		m.addresses(&j.q, j.addrs, s.blockedTTL)
+		if told := s.told(j); m.an > 0 && !s.given.renew(&told) {
+			s.given.add(&told)
+		}
 		s.orNoData(j)
 		m.explain(dns.ExtendedErrorCodeForgedAnswer, "")
 		return

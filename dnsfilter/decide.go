@@ -306,10 +306,7 @@ func (s *Server) judgeAddresses(j *job) {
 	if j.addrs = j.answer.AppendAddrs(j.addrs[:0]); len(j.addrs) == 0 {
 		return
 	}
-	told := answer{
-		client: j.from, name: j.q.lowerName(), qtype: j.q.qtype, addrs: j.addrs,
-		until: j.start.Add(s.cfg.AnswerTTL), tag: s.versionTag(j), clear: true,
-	}
+	told := s.told(j)
 	if s.given.renew(&told) {
 		return
 	}
@@ -324,6 +321,14 @@ func (s *Server) judgeAddresses(j *job) {
 		told.clear = told.clear && r.Facts == policy.Facts{}
 	}
 	s.given.add(&told)
+}
+
+// told is what the client is told, with the addresses of j.
+func (s *Server) told(j *job) answer {
+	return answer{
+		client: j.from, name: j.q.lowerName(), qtype: j.q.qtype, addrs: j.addrs,
+		until: j.start.Add(s.cfg.AnswerTTL), tag: s.versionTag(j), clear: true,
+	}
 }
 
 // versionTag stands for the lists and the policy that decided.

@@ -82,13 +82,14 @@ func TestGiven(t *testing.T) {
 // The door remembers what it answered, of plain, rewritten and HTTPS questions,
 // and nothing of a blocked one.
 func TestNamesOfTheDoor(t *testing.T) {
-	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling), "www.google.com": safe(t, "forcesafesearch.google.com")}, nil,
+	d := openDoor(t, rules{"": allowed(), "casino.example": blocked(policy.Gambling), "www.google.com": safe(t, "forcesafesearch.google.com"), "yandex.example": safe(t, "213.180.193.56")}, nil,
 		"open.example. 300 IN A 203.0.113.1", "open.example. 300 IN AAAA 2001:db8::1", "forcesafesearch.google.com. 300 IN A 216.239.38.120",
 		`hint.example. 300 IN HTTPS 1 . alpn="h2" ipv4hint=203.0.113.1 ipv6hint=2001:db8::9`, "alias.example. 300 IN CNAME open.example.")
 	for range 2 { // from upstream and from the cache
 		d.ask(t, "open.example", dns.TypeA)
 		d.ask(t, "Open.Example", dns.TypeAAAA)
 		d.ask(t, "www.google.com", dns.TypeA)
+		d.ask(t, "yandex.example", dns.TypeA)
 		d.ask(t, "casino.example", dns.TypeA)
 		d.ask(t, "hint.example", dns.TypeHTTPS)
 		d.ask(t, "alias.example", dns.TypeA)
@@ -99,6 +100,7 @@ func TestNamesOfTheDoor(t *testing.T) {
 		"2001:db8::1":    {"open.example"},
 		"2001:db8::9":    {"hint.example"},
 		"216.239.38.120": {"www.google.com"},
+		"213.180.193.56": {"yandex.example"},
 		"192.0.2.80":     nil,
 	} {
 		got := d.Names(me, netip.MustParseAddr(addr), time.Now())

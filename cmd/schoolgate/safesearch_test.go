@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,11 +29,15 @@ var engines = []struct {
 	{[]string{"www.youtube.com", "m.youtube.com", "youtubei.googleapis.com", "youtube.googleapis.com", "www.youtube-nocookie.com"}, "restrict.youtube.com", "restrictmoderate.youtube.com"},
 }
 
-// unsafeEngines cannot be held to anything by a name: pupils do not get them.
-var unsafeEngines = []string{
+// yandexHosts have a safe address, and pupils do not get them all the same.
+var yandexHosts = []string{
 	"yandex.com", "www.yandex.com", "yandex.ru", "yandex.com.tr", "yandex.kz", "yandex.by", "yandex.uz", "yandex.ua", "yandex.eu", "www.yandex.fr", "ya.ru", "www.ya.ru",
-	"search.yahoo.com", "uk.search.yahoo.com", "www.yahoo.com", "search.aol.com", "www.startpage.com", "www.qwant.com", "www.baidu.com", "searx.be", "searx.space",
 }
+
+// unsafeEngines cannot be held to anything by a name: pupils do not get them.
+var unsafeEngines = append(slices.Clone(yandexHosts),
+	"search.yahoo.com", "uk.search.yahoo.com", "www.yahoo.com", "search.aol.com", "www.startpage.com", "www.qwant.com", "www.baidu.com", "searx.be", "searx.space",
+)
 
 // untouched must be answered as they are, or sign-in, lessons and video break.
 var untouched = []string{"accounts.google.com", "classroom.google.com", "drive.google.com", "r1.googlevideo.com", "i.ytimg.com", "yt3.ggpht.com", "redirector.gvt1.com"}
@@ -99,6 +104,12 @@ func TestSafeSearchOfEveryEngine(t *testing.T) {
 			if r := ask("127.0.0.1", host, qtype); strings.Contains(r.String(), own) || strings.Contains(r.String(), own6) || qtype == dns.TypeHTTPS && len(r.Answer) > 0 {
 				t.Errorf("%s %s for a pupil: %v", host, dns.TypeToString[qtype], r.Answer)
 			}
+		}
+	}
+	for _, host := range yandexHosts { // an adult held to safe search gets the safe address, and nothing beside it
+		a, six, https := ask("127.0.0.2", host, dns.TypeA), ask("127.0.0.2", host, dns.TypeAAAA), ask("127.0.0.2", host, dns.TypeHTTPS)
+		if len(a.Answer) != 1 || !strings.HasSuffix(a.Answer[0].String(), "\t213.180.193.56") || len(six.Answer)+len(https.Answer) > 0 {
+			t.Errorf("%s for an adult = %v, %v, %v, want 213.180.193.56 alone", host, a.Answer, six.Answer, https.Answer)
 		}
 	}
 	for _, host := range untouched {
