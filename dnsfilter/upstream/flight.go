@@ -182,7 +182,7 @@ func (r *Resolver) departAlone(f *flight) {
 // depart sends flights to the server that all of them have in common.
 func (r *Resolver) depart(flights []*flight, out *outbox, l *lane) {
 	s := flights[0].server
-	if err := s.sockets.depart(flights, out, l, s.plain.Load(), !s.noEDNS.Load()); err == nil {
+	if err := s.sockets.depart(flights, out, l, s.plain.Load(), s.edns()); err == nil {
 		return
 	}
 	for _, f := range flights {

@@ -186,6 +186,37 @@ func TestLies(t *testing.T) {
 	}
 }
 
+// A FORMERR takes EDNS, and the signatures with it, from nobody's questions for long: it
+// may be about a question that a pupil chose, or forged.
+func TestEDNSIsTriedAgain(t *testing.T) {
+	u := testkit.NewUpstream(t, "www.example. 300 IN A 203.0.113.1", "www.example. 300 IN RRSIG A 13 2 300 20380101000000 20260101000000 1 example. AAAA")
+	r := newResolver(t, Config{MinTTL: -1, MaxTTL: -1}, u)
+	signed := func() bool {
+		return strings.Contains(askQuestion(t, r, "www.example", Question{Type: dns.TypeA, DO: true}), "RRSIG")
+	}
+	for _, tc := range []struct {
+		promise string
+		lie     testkit.Lie
+		signed  bool
+	}{
+		{"the question is what is wrong", testkit.BareFormErr, false},
+		{"which says nothing of the next", testkit.Honest, true},
+		{"EDNS is", testkit.NoEDNS, false},
+		{"so it is left out for a while", testkit.Honest, false},
+	} {
+		u.Tell(tc.lie)
+		if signed() != tc.signed {
+			t.Errorf("%s: signatures %t, want %t", tc.promise, !tc.signed, tc.signed)
+		}
+		r.later(time.Minute) // a failure is forgotten
+	}
+	s := r.root.servers[0]
+	s.noEDNS = s.noEDNS.Add(-noEDNSFor)
+	if !signed() {
+		t.Error("EDNS is never tried again")
+	}
+}
+
 // Replies to nothing we asked, and none at all: the answer comes from the other
 // server, and in time (fault F9).
 func TestSecondServer(t *testing.T) {

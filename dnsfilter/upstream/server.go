@@ -24,12 +24,12 @@ type server struct {
 	secure  secure // in place of sockets, for a server asked over TLS or HTTPS
 	metrics *metrics
 	plain   atomic.Bool // it does not keep the case of a question
-	noEDNS  atomic.Bool // it refuses EDNS (RFC 6891 section 7)
 
-	mu    sync.Mutex
-	rtt   time.Duration // smoothed
-	fails int           // in a row
-	until time.Time     // taken for dead until then
+	mu     sync.Mutex
+	rtt    time.Duration // smoothed
+	fails  int           // in a row
+	until  time.Time     // taken for dead until then
+	noEDNS time.Time     // asked without EDNS until then, which it refused (RFC 6891 section 7)
 }
 
 // secure is a way to a server that nobody can forge a reply on.
@@ -41,6 +41,7 @@ type secure interface {
 const (
 	deadAfter = 3 // failures in a row
 	deadFor   = 5 * time.Second
+	noEDNSFor = 10 * time.Minute
 	decay     = 0.98 // of the time of a server that was passed over, so that it is tried again
 )
 
@@ -82,28 +83,49 @@ func (s *server) ask(ctx context.Context, q Question) (*dns.Msg, error) {
 	return m, err
 }
 
+// try asks, and once more without EDNS where that seems not to be known. A server that
+// then answers is asked without for a while. Not otherwise, and not for ever: a FORMERR
+// may be about the question, which any device may choose, and a bare one may be forged.
 func (s *server) try(ctx context.Context, q Question) (*dns.Msg, error) {
-	wire, err := s.exchange(ctx, q)
-	if err != nil {
+	edns := s.edns()
+	m, err := s.say(ctx, q, edns)
+	refused := err == nil && edns && m.Rcode == dns.RcodeFormatError && m.IsEdns0() == nil
+	if refused {
+		m, err = s.say(ctx, q, false)
+	}
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	m, err := unpack(wire)
-	if err != nil {
-		return nil, err
-	}
-	if m.Rcode == dns.RcodeFormatError && m.IsEdns0() == nil && !s.noEDNS.Swap(true) {
-		return s.try(ctx, q)
-	}
-	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
 		return nil, fmt.Errorf("%w: %s", errServer, dns.RcodeToString[m.Rcode])
+	case refused:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.noEDNS = time.Now().Add(noEDNSFor)
 	}
 	return m, nil
 }
 
+// edns reports whether the server is asked with EDNS.
+func (s *server) edns() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.noEDNS.IsZero() || time.Now().After(s.noEDNS)
+}
+
+// say gives the server's reply, whatever its code.
+func (s *server) say(ctx context.Context, q Question, edns bool) (*dns.Msg, error) {
+	wire, err := s.exchange(ctx, q, edns)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(wire)
+}
+
 // exchange asks over UDP, and over TCP where the reply was cut or somebody seems
 // to forge replies.
-func (s *server) exchange(ctx context.Context, q Question) ([]byte, error) {
-	plain, edns := s.plain.Load(), !s.noEDNS.Load()
+func (s *server) exchange(ctx context.Context, q Question, edns bool) ([]byte, error) {
+	plain := s.plain.Load()
 	if s.secure != nil {
 		wire, err := s.secure.exchange(ctx, q, plain, edns)
 		return s.believe(wire, err)
