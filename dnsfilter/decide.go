@@ -331,9 +331,12 @@ func (s *Server) told(j *job) answer {
 	}
 }
 
-// versionTag stands for the lists and the policy that decided.
+// versionTag stands for the lists, the policy and the client that they decided for: an
+// address is leased to one device today and to another tomorrow.
 func (s *Server) versionTag(j *job) uint32 {
-	return uint32(j.ruling.StoreVersion) ^ uint32(maphash.String(s.given.seed, j.ruling.PolicyVersion))
+	seed, r := s.given.seed, &j.ruling
+	return uint32(r.StoreVersion) ^ uint32(maphash.String(seed, r.PolicyVersion)) ^
+		uint32(maphash.String(seed, r.Client.Group)>>8) ^ uint32(maphash.String(seed, r.Client.Device)>>16)
 }
 
 // cloaks reports whether an allowed name hides a blocked one behind a CNAME. What

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +153,30 @@ func TestListedAddresses(t *testing.T) {
 		got := said(d.ask(t, tc.name, tc.qtype))
 		if e := d.journal.last(t); got != tc.want || e.Finding != tc.finding && e.Reason != policy.ReasonMandatory {
 			t.Errorf("%s: %s = %s (%q), want %s (%q)", tc.promise, tc.name, got, e.Finding, tc.want, tc.finding)
+		}
+	}
+}
+
+// What was judged for one device is not judged for the next that has its address.
+func TestListedAddressOfTheNextDevice(t *testing.T) {
+	var device atomic.Pointer[string]
+	staff, tablet := "office-pc", "tablet"
+	device.Store(&staff)
+	d := openDoor(t, deciderFunc(func(q policy.Request) policy.Ruling {
+		r := allowed()
+		if q.Host.String() == "203.0.113.1" && device.Load() == &tablet {
+			r = ruling(policy.Block, policy.ReasonException, policy.Uncategorised, ks2)
+		}
+		r.Client.Device = *device.Load()
+		return r
+	}), nil, "open.example. 300 IN A 203.0.113.1")
+	for _, tc := range []struct {
+		device *string
+		want   string
+	}{{&staff, "NOERROR | A 203.0.113.1"}, {&staff, "NOERROR | A 203.0.113.1"}, {&tablet, "NOERROR | A 192.0.2.80"}} {
+		device.Store(tc.device)
+		if got := said(d.ask(t, "open.example", dns.TypeA)); got != tc.want {
+			t.Errorf("%s: %s, want %s", *tc.device, got, tc.want)
 		}
 	}
 }
