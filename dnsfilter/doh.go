@@ -39,7 +39,7 @@ func (s *Server) newDoH(l net.Listener) *doh {
 		ReadHeaderTimeout: readTimeout, ReadTimeout: 2 * readTimeout, WriteTimeout: 2 * writeTimeout, IdleTimeout: 3 * idleTimeout,
 		MaxHeaderBytes: 16 << 10, // a question in a URL has 5.5 KB at most
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: dohStreams, MaxReadFrameSize: 16 << 10},
-		ConnState:      s.dohState,
+		ConnContext:    withConn,
 		ErrorLog:       slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug), // what clients do wrong is no news
 	}}
 }
@@ -95,15 +95,16 @@ func (c *dohConn) Close() error {
 	return c.conn.Close()
 }
 
-// dohState keeps note of which connections are idle.
-func (s *Server) dohState(nc net.Conn, state http.ConnState) {
-	t, ok := nc.(*tls.Conn)
-	if !ok {
-		return
+// connOf is what a request's context knows its connection by.
+type connOf struct{}
+
+func withConn(ctx context.Context, nc net.Conn) context.Context {
+	if t, ok := nc.(*tls.Conn); ok {
+		if c, ok := t.NetConn().(*dohConn); ok {
+			return context.WithValue(ctx, connOf{}, c.conn)
+		}
 	}
-	if c, ok := t.NetConn().(*dohConn); ok {
-		s.conns.busy(c.conn, state == http.StateActive)
-	}
+	return ctx // of another web server, who counts for itself
 }
 
 // serveDoH answers one question.
@@ -119,6 +120,11 @@ func (s *Server) serveDoH(w http.ResponseWriter, r *http.Request) {
 		s.metrics.malformed.Inc()
 		http.Error(w, http.StatusText(status), status)
 		return
+	}
+	// Not sooner: who sends half a request keeps nobody else's place.
+	if c, ok := r.Context().Value(connOf{}).(*conn); ok {
+		s.conns.note(c, 1)
+		defer s.conns.note(c, -1)
 	}
 	j.stream, j.from, j.start = true, from.Addr().Unmap().WithZone(""), time.Now()
 	s.answerOne(r.Context(), j)

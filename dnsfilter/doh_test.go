@@ -144,6 +144,25 @@ func TestDoHConnections(t *testing.T) {
 		t.Fatalf("beside idle connections: %v, %v", r, err)
 	}
 	_ = r.Body.Close()
+	for range 3 { // half a request has no place of its own either
+		nc, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), client.Transport.(*http.Transport).TLSClientConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := io.WriteString(nc, "POST "+dohPath+" HTTP/1.1\r\nHost: dns\r\nContent-Type: "+dohType+"\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nc.Read(make([]byte, 100)); err != nil { // "go on", says who waits for the rest
+			t.Fatal(err)
+		}
+	}
+	client.CloseIdleConnections()
+	r, err = client.Post(url+dohPath, dohType, bytes.NewReader(packed(t, "open.example")))
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Fatalf("beside halves of requests: %v, %v", r, err)
+	}
+	_ = r.Body.Close()
 	if n := d.conns.count(); n > 3 {
 		t.Errorf("%v connections of one client are open, want at most 3", n)
 	}

@@ -116,16 +116,6 @@ func (c *conns) note(nc *conn, by int) {
 	nc.waiting += by
 }
 
-// busy notes whether a connection that counts for itself has questions under way.
-func (c *conns) busy(nc *conn, at bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	nc.last, nc.waiting = time.Now(), 0
-	if at {
-		nc.waiting = 1
-	}
-}
-
 // stop ends the reading of all connections.
 func (c *conns) stop() {
 	c.mu.Lock()
