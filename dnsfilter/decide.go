@@ -264,12 +264,6 @@ func (s *Server) work(ctx context.Context, j *job) {
 // follow decides what the answer leads to; false if the answer to another
 // question is needed now.
 func (s *Server) follow(j *job) bool {
-	if j.answer.Private() { // T4: an outside name that points into the school
-		j.finding = "rebinding"
-		j.block(policy.ReasonDestination)
-		j.form = formNoData
-		return true
-	}
 	for wire := range j.answer.Chain() {
 		behind, request := s.names.read(wire), j.request
 		request.Host, request.Memo = behind.host(), &behind.memo
@@ -287,6 +281,12 @@ func (s *Server) follow(j *job) bool {
 				return j.form != formSafe
 			}
 		}
+	}
+	if j.answer.Private() { // T4: an outside name that points into the school
+		j.finding = "rebinding"
+		j.block(policy.ReasonDestination)
+		j.form = formNoData
+		return true
 	}
 	s.judgeAddresses(j)
 	return true

@@ -100,18 +100,27 @@ func (v *vetted) follow(records []dns.RR, name string, q Question) (end string, 
 		if err := v.targets(name, q); err != nil {
 			return "", err
 		}
-		if next == name || slices.Contains(v.chain, next) {
+		switch {
+		case next == "":
+			return name, nil
+		case hasOwner(v.msg.Answer, name, q.Type):
+			v.dropAlias(name)
+			return name, nil
+		case next == name || slices.Contains(v.chain, next):
 			return "", errLoop
 		}
-		if next != "" {
-			v.chain = append(v.chain, next)
-		}
-		if next == "" || hasOwner(v.msg.Answer, name, q.Type) { // a CNAME beside other records leads on all the same
-			return name, nil
-		}
+		v.chain = append(v.chain, next)
 		name = next
 	}
 	return "", errLoop
+}
+
+// dropAlias leaves out the CNAME of a name that has what was asked for itself: it is no
+// alias, and nobody shall be told so.
+func (v *vetted) dropAlias(name string) {
+	v.msg.Answer = slices.DeleteFunc(v.msg.Answer, func(rr dns.RR) bool {
+		return rr.Header().Rrtype == dns.TypeCNAME && rr.Header().Name == name
+	})
 }
 
 func (v *vetted) keep(rr dns.RR) {
