@@ -240,3 +240,18 @@ func TestSinkhole(t *testing.T) {
 		}
 	}
 }
+
+// TestDescriptors: F14. Connections never take the last descriptors.
+func TestDescriptors(t *testing.T) {
+	for _, c := range []struct {
+		conns       int
+		descriptors uint64
+		want        int
+	}{
+		{1000, 0, 1000}, {1000, 1 << 20, 1000}, {1000, 2256, 1000}, {1000, 2255, 999}, {1000, 1024, 384}, {1000, 100, 8},
+	} {
+		if got := within(c.conns, c.descriptors); got != c.want {
+			t.Errorf("within(%d, %d) = %d, want %d", c.conns, c.descriptors, got, c.want)
+		}
+	}
+}

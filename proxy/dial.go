@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/destination"
 )
 
 // route is a way to an origin that has been looked at: the addresses may be
@@ -22,10 +23,7 @@ type route struct {
 	listed bool        // every address is in a range that the school opened
 }
 
-var (
-	errDestination = errors.New("no permitted address")
-	errNoRoute     = errors.New("dial without a checked route")
-)
+var errNoRoute = errors.New("dial without a checked route")
 
 // find resolves a host, once, and keeps the addresses that may be dialled.
 // errDestination means that there were addresses and none may be.
@@ -89,9 +87,9 @@ func (f *found) put(h policy.Host, addrs []netip.Addr, t time.Time) {
 }
 
 func (s *Server) checked(addrs []netip.Addr, port uint16) (route, error) {
-	kept, listed := s.destinations.permittedOf(addrs)
+	kept, listed := s.destinations.PermittedOf(addrs)
 	if len(kept) == 0 {
-		return route{}, errDestination
+		return route{}, destination.ErrForbidden
 	}
 	return route{addrs: kept, port: port, listed: listed}, nil
 }
@@ -180,16 +178,9 @@ func (s *Server) dialAddr(ctx context.Context, a netip.Addr, port uint16) (net.C
 func (s *Server) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDestination, err)
+		return fmt.Errorf("%w: %w", destination.ErrForbidden, err)
 	}
-	return s.destinations.look(ap.Addr())
-}
-
-func (d *destinations) look(a netip.Addr) error {
-	if !d.permitted(a) {
-		return fmt.Errorf("%w: %v", errDestination, a)
-	}
-	return nil
+	return s.destinations.Look(ap.Addr())
 }
 
 type routeKey struct{}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/destination"
 	"schoolgate/proxy/nested"
 	"schoolgate/proxy/pagescan"
 )
@@ -202,7 +203,7 @@ func (s *Server) decide(t *target) policy.Ruling {
 	}
 	// A pupil has no business with bare addresses (Y15): one is reached only if
 	// a list, an exception or the intranet's ranges hold it.
-	if a, ok := t.Host.Addr(); ok && r.Band().Pupil() && onNoList(r.Reason) && !s.destinations.listed(a) {
+	if a, ok := t.Host.Addr(); ok && r.Band().Pupil() && onNoList(r.Reason) && !s.destinations.Listed(a) {
 		t.finding = findingLiteral
 		return refuse(r, policy.ReasonProtocol)
 	}
@@ -259,7 +260,7 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 	o.route, err = s.find(ctx, host, t.port)
 	o.route.name = t.Host
 	switch {
-	case errors.Is(err, errDestination):
+	case errors.Is(err, destination.ErrForbidden):
 		s.metrics.refusedDestinations.Inc()
 		t.finding = findingDestination
 		o.ruling = refuse(o.ruling, policy.ReasonDestination)

@@ -80,7 +80,7 @@ func (p *pair) note(err error) {
 // connect begins a connection. The address is looked at once more, here where it is
 // dialled: whatever led here, the inside is not.
 func (s *Server) connect(a netip.AddrPort) (fd int, err error) {
-	if err := s.destinations.look(a.Addr()); err != nil {
+	if err := s.destinations.Look(a.Addr()); err != nil {
 		return socket.None, err
 	}
 	return socket.Connect(a)

@@ -334,7 +334,11 @@ func TestGoproxysDefaultsAreOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
+	rooms, err := filepath.Glob("*/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range append(files, rooms...) {
 		if strings.HasSuffix(f, "_test.go") {
 			continue
 		}

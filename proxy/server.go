@@ -16,6 +16,7 @@ import (
 	"github.com/elazarl/goproxy"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/destination"
 	"schoolgate/proxy/gate"
 	"schoolgate/proxy/http1"
 	"schoolgate/proxy/pagescan"
@@ -38,7 +39,7 @@ type Server struct {
 	unrecorded atomic.Bool // the last event could not be recorded
 
 	connectPorts, httpPorts []uint16
-	destinations            *destinations
+	destinations            *destination.Set
 	gate                    *gate.Gate
 	transport               *http.Transport
 	origins                 *origins
@@ -108,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDestinations(cfg.AllowDestinations, cfg.School...)
+	d, err := destination.New(cfg.AllowDestinations, cfg.School...)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +269,7 @@ func (s *Server) keep(ctx context.Context) {
 		case <-idle.C:
 			s.endIdle(now())
 		case <-own.C:
-			if err := s.destinations.refresh(); err != nil {
+			if err := s.destinations.Refresh(); err != nil {
 				s.log.Warn("own addresses not read, keeping the last known", "err", err)
 			}
 		}

@@ -1,4 +1,4 @@
-package proxy
+package destination
 
 import (
 	"net/netip"
@@ -10,7 +10,7 @@ import (
 // TestDestinations: T2. Every range of the inside is refused, at its first and
 // last address, unless the school lists it.
 func TestDestinations(t *testing.T) {
-	d, err := newDestinations(nil)
+	d, err := New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,17 +21,17 @@ func TestDestinations(t *testing.T) {
 		}
 		end, _ := netip.AddrFromSlice(last)
 		for _, a := range []netip.Addr{p.Addr(), end} {
-			if d.permitted(a) {
+			if d.Permitted(a) {
 				t.Errorf("%s of %s is permitted", a, p)
 			}
 		}
 	}
 	for _, s := range []string{"8.8.8.8", "1.1.1.1", "198.51.100.2", "2606:4700::1111", "2001:db8:77::2", "172.32.0.1", "100.128.0.1", "11.0.0.0"} {
-		if !d.permitted(netip.MustParseAddr(s)) {
+		if !d.Permitted(netip.MustParseAddr(s)) {
 			t.Errorf("%s is not permitted", s)
 		}
 	}
-	if d.permitted(netip.Addr{}) || d.permitted(netip.MustParseAddr("fe80::1%eth0")) {
+	if d.Permitted(netip.Addr{}) || d.Permitted(netip.MustParseAddr("fe80::1%eth0")) {
 		t.Error("no address, or one with a zone, is permitted")
 	}
 }
@@ -54,38 +54,23 @@ func TestListedDestinations(t *testing.T) {
 		{"fd00::/8", "fd12::1", true},
 		{"0.0.0.0/0", "fd12::1", false},
 	} {
-		d, err := newDestinations([]netip.Prefix{netip.MustParsePrefix(c.allowed)})
+		d, err := New([]netip.Prefix{netip.MustParsePrefix(c.allowed)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		d.own.Store(&map[netip.Addr]bool{own: true})
-		if got := d.permitted(netip.MustParseAddr(c.addr)); got != c.want {
+		if got := d.Permitted(netip.MustParseAddr(c.addr)); got != c.want {
 			t.Errorf("with %s listed, permitted(%s) = %v, want %v", c.allowed, c.addr, got, c.want)
 		}
 	}
-	d, err := newDestinations(nil)
+	d, err := New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	public := netip.MustParseAddr("203.0.113.7")
 	d.own.Store(&map[netip.Addr]bool{public: true})
-	if d.permitted(public) {
+	if d.Permitted(public) {
 		t.Error("the box's own public address is permitted")
-	}
-}
-
-// TestDescriptors: F14. Connections never take the last descriptors.
-func TestDescriptors(t *testing.T) {
-	for _, c := range []struct {
-		conns       int
-		descriptors uint64
-		want        int
-	}{
-		{1000, 0, 1000}, {1000, 1 << 20, 1000}, {1000, 2256, 1000}, {1000, 2255, 999}, {1000, 1024, 384}, {1000, 100, 8},
-	} {
-		if got := within(c.conns, c.descriptors); got != c.want {
-			t.Errorf("within(%d, %d) = %d, want %d", c.conns, c.descriptors, got, c.want)
-		}
 	}
 }
 
@@ -94,16 +79,16 @@ func TestDescriptors(t *testing.T) {
 func TestSchoolsOwnNetworks(t *testing.T) {
 	school := netip.MustParsePrefix("2001:db8:7003::/64")
 	staff, outside := netip.MustParseAddr("2001:db8:7003::7"), netip.MustParseAddr("2001:db8:7004::7")
-	shut, err := newDestinations(nil, school)
+	shut, err := New(nil, school)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := newDestinations([]netip.Prefix{netip.PrefixFrom(staff, 128)}, school)
+	opened, err := New([]netip.Prefix{netip.PrefixFrom(staff, 128)}, school)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if shut.permitted(staff) || !shut.permitted(outside) || !opened.permitted(staff) {
+	if shut.Permitted(staff) || !shut.Permitted(outside) || !opened.Permitted(staff) {
 		t.Errorf("permitted(staff) = %t, %t once listed; permitted(outside) = %t; want false, true, true",
-			shut.permitted(staff), opened.permitted(staff), shut.permitted(outside))
+			shut.Permitted(staff), opened.Permitted(staff), shut.Permitted(outside))
 	}
 }
