@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/http"
 
 	"github.com/elazarl/goproxy"
+
+	"schoolgate/proxy/origins"
 )
 
 // onConnect is goproxy's question for a CONNECT: judge the name in it, reach the
@@ -39,6 +42,14 @@ func (s *Server) onConnect(host string, ctx *goproxy.ProxyCtx) (*goproxy.Connect
 		Action: goproxy.ConnectHijack,
 		Hijack: func(_ *http.Request, client net.Conn, _ *goproxy.ProxyCtx) { s.accept(tn, x, client) },
 	}, host
+}
+
+// dialKnown is dial where it may be known what comes of that.
+func (s *Server) dialKnown(ctx context.Context, r origins.Route, known *verdict) (net.Conn, error) {
+	if known != nil && known.failed != nil {
+		return nil, known.failed
+	}
+	return s.origins.Dial(ctx, r)
 }
 
 // reject answers a CONNECT with resp and closes the connection.

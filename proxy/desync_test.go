@@ -259,9 +259,9 @@ func TestSignedInConnections(t *testing.T) {
 // it, and touches nothing of the reply that is being written.
 func TestInterimTooLate(t *testing.T) {
 	w := newPromptWriter(httptest.NewRecorder(), time.Second)
-	w.noInterim()
+	w.NoInterim()
 	w.Header().Set("Content-Type", "text/plain")
-	w.interim(http.StatusEarlyHints, http.Header{"Link": {"</x>"}})
+	w.Interim(http.StatusEarlyHints, http.Header{"Link": {"</x>"}})
 	if h := w.Header(); h.Get("Content-Type") != "text/plain" || h.Get("Link") != "" {
 		t.Errorf("header %v", h)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/origins"
 )
 
 // drip writes a byte at a time until it may not.
@@ -215,7 +216,7 @@ func TestInterim(t *testing.T) {
 		if got := get(t, b.client("127.0.0.1"), "http://open.test:"+portOf(t, o)+"/", body); got != "[103 "+link+" 102 "+link+"]HTTP/1.1200hello<nil>" {
 			t.Errorf("%s in clear: %s", name, got)
 		}
-		if got := get(t, b.client("127.0.0.1"), "http://open.test:"+portOf(t, o)+"/flood", body); strings.Count(got, "103") > maxInterim || !strings.Contains(got, "HTTP/1.1502") {
+		if got := get(t, b.client("127.0.0.1"), "http://open.test:"+portOf(t, o)+"/flood", body); strings.Count(got, "103") > origins.MaxInterim || !strings.Contains(got, "HTTP/1.1502") {
 			t.Errorf("%s in clear, of an origin that says nothing else: %.200s", name, got)
 		}
 	}
@@ -232,7 +233,7 @@ func TestInterim(t *testing.T) {
 			t.Errorf("%s inside: %s", proto, got)
 		}
 		got = get(t, &http.Client{Transport: tr}, "https://open.test:"+g.port+"/flood", nil)
-		if strings.Count(got, "103") > maxInterim || !strings.Contains(got, "502") {
+		if strings.Count(got, "103") > origins.MaxInterim || !strings.Contains(got, "502") {
 			t.Errorf("%s inside, of an origin that says nothing else: %.200s", proto, got)
 		}
 		tr.CloseIdleConnections()
@@ -299,7 +300,7 @@ func TestLargeBodies(t *testing.T) {
 	inside := func(g *glass, trust *tls.Config) *http.Client {
 		return &http.Client{Transport: &http.Transport{DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 			conn, _ := g.connect("open.test:" + g.port)
-			conn.SetDeadline(noDeadline)
+			conn.SetDeadline(time.Time{})
 			c := tls.Client(conn, trust)
 			return c, c.Handshake()
 		}}}

@@ -308,6 +308,5 @@ func (s *Server) knows(t *target, r *policy.Ruling) bool {
 	if _, ok := host.Addr(); ok {
 		return true
 	}
-	_, known := s.found.get(host, now().Add(time.Second/10)) // still by the time it is asked for
-	return known
+	return s.origins.Knows(host, now().Add(time.Second/10)) // still by the time it is asked for
 }

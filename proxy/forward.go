@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/elazarl/goproxy"
+
+	"schoolgate/proxy/origins"
 )
 
 // exchange is one request at the door, from its first line to its last byte.
@@ -41,10 +43,10 @@ func exchangeOf(r *http.Request) *exchange {
 func (s *Server) newGoproxy() *goproxy.ProxyHttpServer {
 	g := goproxy.NewProxyHttpServer()
 	g.Logger = log.New(io.Discard, "", 0)
-	g.Tr = s.transport
+	g.Tr = s.origins.HTTP()
 	g.KeepAcceptEncoding = true
 	g.NonproxyHandler = http.HandlerFunc(s.serveOwn)
-	g.ConnectDial = func(string, string) (net.Conn, error) { return nil, errNoRoute }
+	g.ConnectDial = func(string, string) (net.Conn, error) { return nil, origins.ErrNoRoute }
 	g.ConnectDialWithReq = nil
 	g.OnRequest().HandleConnectFunc(s.onConnect)
 	g.OnRequest().HandleConnect(goproxy.AlwaysReject)
@@ -56,39 +58,44 @@ func refuseAll(r *http.Request, _ *goproxy.ProxyCtx) (*http.Request, *http.Respo
 	return r, goproxy.NewResponse(r, "text/plain", http.StatusForbidden, "")
 }
 
-// newTransport is the way to origins. It takes no proxy from the environment
-// (G10), verifies (what is inside goes by dialTLS) and leaves encodings as they
-// are.
-func (s *Server) newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            s.dialRoute,
-		DialTLSContext:         s.dialTLS,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		DisableCompression:     true,
-		MaxIdleConns:           1024,
-		MaxIdleConnsPerHost:    64,
-		IdleConnTimeout:        90 * time.Second,
-		ResponseHeaderTimeout:  s.limits.OriginReply,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-		ForceAttemptHTTP2:      true,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream: replyAhead,
-			// A line that died says nothing. Everybody's requests to an origin share one
-			// connection, and would all wait in vain for minutes: it is asked for a sign of
-			// life, and given up before they are.
-			SendPingTimeout:  s.limits.OriginReply / 2,
-			PingTimeout:      s.limits.OriginReply / 3,
-			WriteByteTimeout: s.limits.IdleStream,
-		},
+// newOrigins is the way to origins, by routes that were checked.
+func (s *Server) newOrigins(names Resolver) *origins.Transport {
+	l := &s.limits
+	c := origins.Config{
+		LookupHost: names.LookupHost, Destinations: s.destinations, Route: routeOf, Client: whoAsks, Interim: whoHears,
+		Failed: s.metrics.dialFailed, Distrusted: func(why string) { s.metrics.badCertificates.WithLabelValues(why).Inc() },
+		Limits: origins.Limits{Resolve: l.Resolve, Dial: l.Dial, Hello: l.Hello, OriginReply: l.OriginReply, IdleStream: l.IdleStream},
 	}
+	if s.inspector != nil {
+		c.Verifier = s.inspector.Verifier
+	}
+	return origins.New(c)
 }
 
-// replyAhead is how much of a reply an origin may send ahead of a client that does not
-// take it, in bytes; net/http has 4 MiB, of each of many streams. It is what a fast line
-// holds: 256 KiB in 20 ms is 100 Mbit/s for one reply.
-const replyAhead = 256 << 10
+// routeOf is the route that was checked for a request.
+func routeOf(ctx context.Context) (origins.Route, bool) {
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok || len(x.outcome.route.Addrs) == 0 {
+		return origins.Route{}, false
+	}
+	return x.outcome.route, true
+}
+
+// whoAsks is the client whose connection a request came on, nil for none.
+func whoAsks(ctx context.Context) any {
+	if p := peerOf(ctx); p != nil {
+		return p
+	}
+	return nil
+}
+
+// whoHears passes 1xx replies on to whoever asked, nil for nobody.
+func whoHears(ctx context.Context) origins.Interim {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x.writer
+	}
+	return nil
+}
 
 // forward answers a plain request in goproxy's place, which would write each
 // address out for a log that nobody keeps and copy every header twice.
@@ -322,28 +329,4 @@ func (b *patientBody) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = true
-}
-
-// idleConn ends a connection to an origin on which nothing moves: the door waits
-// on it without a deadline of its own.
-type idleConn struct {
-	net.Conn
-	idle time.Duration
-}
-
-// NetConn is the connection to the origin.
-func (c *idleConn) NetConn() net.Conn { return c.Conn }
-
-func (c *idleConn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(now().Add(c.idle)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
-}
-
-func (c *idleConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(now().Add(c.idle)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
 }

@@ -138,6 +138,7 @@ type box struct {
 	t       testing.TB
 	school  *school
 	journal *journal
+	names   Resolver
 	server  *Server
 	addr    string
 	stop    func()
@@ -166,6 +167,7 @@ func newBoxBy(t testing.TB, change func(*Config), prepare func(*Server)) *box {
 	if change != nil {
 		change(&cfg)
 	}
+	b.names = cfg.Resolver
 	var err error
 	if b.server, err = New(cfg); err != nil {
 		t.Fatal(err)

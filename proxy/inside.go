@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"schoolgate/policy"
 	"schoolgate/proxy/inspect"
@@ -46,7 +47,7 @@ func (tn *tunnel) runInside(raw []byte) {
 }
 
 // limitless takes the deadlines of the handshake off: the HTTP server sets its own.
-func (s *Server) limitless(c net.Conn) error { return c.SetDeadline(noDeadline) }
+func (s *Server) limitless(c net.Conn) error { return c.SetDeadline(time.Time{}) }
 
 func protocolOf(c *tls.Conn) string {
 	if c.ConnectionState().NegotiatedProtocol == "h2" {

@@ -211,7 +211,7 @@ func TestUpstreamProtocol(t *testing.T) {
 	}
 	defer l.Close()
 	go http.Serve(l, http.HandlerFunc(hello))
-	g.server.resolver.(names)["other.test"] = []string{"127.0.0.7"}
+	g.names.(names)["other.test"] = []string{"127.0.0.7"}
 	resp, err := g.device(g.school, true).Get(g.url("other.test", "/"))
 	if got := bodyOf(t, resp, err); !strings.HasPrefix(got, "page 502") {
 		t.Errorf("got %q", got)
@@ -251,23 +251,28 @@ func TestUnreadableInside(t *testing.T) {
 // in place, of HTTP/2 as well, where net/http gives every request a body; and on the
 // connection that the last one was asked on.
 func TestStreamsGoTheShortWay(t *testing.T) {
-	g := newGlass(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+r.RemoteAddr) }, nil)
-	g.box.server.origins.note(originKey{secure: true, host: "open.test:" + g.port})
+	g := newGlass(t, hello, nil)
+	l, err := tls.Listen("tcp", "127.0.0.7:"+g.port, &tls.Config{Certificates: g.origin.TLS.Certificates}) // knows no HTTP/2
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+r.RemoteAddr) }))
+	g.names.(names)["other.test"] = []string{"127.0.0.7"}
 	c := g.device(g.school, true)
+	resp, err := c.Get(g.url("other.test", "/")) // by net/http's transport: what it speaks is learnt from that
+	bodyOf(t, resp, err)
 	var first string
 	for range 3 {
-		resp, err := c.Get(g.url("open.test", "/"))
+		resp, err := c.Get(g.url("other.test", "/"))
 		from := bodyOf(t, resp, err)
 		if resp.ProtoMajor != 2 || !strings.HasPrefix(from, "HTTP/1.1 ") || first != "" && first != from {
 			t.Errorf("HTTP/%d, asked as %s, before as %q", resp.ProtoMajor, from, first)
 		}
 		first = from
 	}
-	o := g.box.server.origins
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.count != 1 {
-		t.Errorf("%d connections kept, want 1", o.count)
+	if n := g.box.server.origins.Idle(); n != 1 {
+		t.Errorf("%d connections kept, want 1", n)
 	}
 }
 

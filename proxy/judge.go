@@ -11,6 +11,7 @@ import (
 	"schoolgate/policy"
 	"schoolgate/proxy/destination"
 	"schoolgate/proxy/nested"
+	"schoolgate/proxy/origins"
 	"schoolgate/proxy/pagescan"
 )
 
@@ -65,7 +66,7 @@ type outcome struct {
 	ruling policy.Ruling
 	event  policy.Event
 	open   bool
-	route  route // where it was allowed and the name resolved
+	route  origins.Route // where it was allowed and the name resolved
 
 	recorded bool // or counted, where it is no more
 }
@@ -257,8 +258,8 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 		return 0
 	}
 	var err error
-	o.route, err = s.find(ctx, host, t.port)
-	o.route.name = t.Host
+	o.route, err = s.origins.Find(ctx, host, t.port)
+	o.route.Name = t.Host
 	switch {
 	case errors.Is(err, destination.ErrForbidden):
 		s.metrics.refusedDestinations.Inc()
@@ -270,10 +271,10 @@ func (s *Server) settle(ctx context.Context, t *target, o *outcome) int {
 	case err != nil:
 		s.metrics.dialFailed(err)
 		return errorStatus(err)
-	case !t.ports(t.port, o.route.listed):
+	case !t.ports(t.port, o.route.Listed):
 		t.finding = findingPort
 		o.ruling = refuse(o.ruling, policy.ReasonProtocol)
-	case t.finding == "" && s.elsewhere(t, o.route.addrs):
+	case t.finding == "" && s.elsewhere(t, o.route.Addrs):
 		t.finding = findingElsewhere
 	}
 	return 0

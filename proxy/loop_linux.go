@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"schoolgate/proxy/origins"
 	"schoolgate/proxy/socket"
 )
 
@@ -64,7 +65,7 @@ const (
 const slice = 7 * time.Millisecond
 
 // beat is how often it looks at the time, while there is anything due.
-const beat = nextAddress
+const beat = origins.NextAddress
 
 // muchAtOnce is the size of a loop's buffer. A tunnel that gives as much as this at
 // once is given a goroutine: it is likely to have more.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"schoolgate/proxy/origins"
 	"schoolgate/proxy/socket"
 )
 
@@ -32,8 +33,8 @@ func (p *pair) begin() step {
 		return hangUp // the door is closing
 	}
 	p.client.unwait()
-	addrs := tn.outcome.route.addrs
-	p.left = addrs[:min(len(addrs), maxAddresses)]
+	addrs := tn.outcome.route.Addrs
+	p.left = addrs[:min(len(addrs), origins.MaxAddresses)]
 	p.by = now().Add(s.limits.Dial)
 	p.stage = dials
 	return p.try()
@@ -43,7 +44,7 @@ func (p *pair) begin() step {
 func (p *pair) try() step {
 	s := p.tn.server
 	for len(p.left) > 0 {
-		addr := netip.AddrPortFrom(p.left[0], p.tn.outcome.route.port)
+		addr := netip.AddrPortFrom(p.left[0], p.tn.outcome.route.Port)
 		p.left = p.left[1:]
 		fd, err := s.connect(addr)
 		if err != nil {
@@ -58,7 +59,7 @@ func (p *pair) try() step {
 		}
 		p.tries = append(p.tries, t)
 		by := p.by
-		if stagger := now().Add(nextAddress); len(p.left) > 0 && stagger.Before(by) {
+		if stagger := now().Add(origins.NextAddress); len(p.left) > 0 && stagger.Before(by) {
 			by = stagger
 		}
 		s.flows.await(p, by)

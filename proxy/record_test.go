@@ -105,7 +105,7 @@ func TestRecordedFirst(t *testing.T) {
 	flagged := allowedBy(policy.ReasonDefault)
 	flagged.Severity = 4
 	b.school.set("flagged.test", flagged)
-	b.server.resolver.(names)["flagged.test"] = []string{"127.0.0.1"}
+	b.names.(names)["flagged.test"] = []string{"127.0.0.1"}
 	for _, test := range []struct {
 		host, body string
 		want       int // events at the origin's, of this request

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"schoolgate/proxy/origins"
 )
 
 // rawOrigin answers every connection with f, after the request's headers.
@@ -140,7 +142,7 @@ func TestNoProxyFromEnvironment(t *testing.T) {
 	if resp, _ := b.get("http://open.test:" + portOf(t, o) + "/"); resp.StatusCode != 200 {
 		t.Errorf("status %d: the environment's proxy was used", resp.StatusCode)
 	}
-	if b.server.transport.Proxy != nil {
+	if b.server.origins.HTTP().Proxy != nil {
 		t.Error("transport has a proxy")
 	}
 }
@@ -321,13 +323,13 @@ func TestClientsKeptApart(t *testing.T) {
 func TestGoproxysDefaultsAreOff(t *testing.T) {
 	b := newBox(t, nil)
 	g := b.server.goproxy
-	if _, err := g.ConnectDial("tcp", "127.0.0.1:1"); err != errNoRoute || g.ConnectDialWithReq != nil {
+	if _, err := g.ConnectDial("tcp", "127.0.0.1:1"); err != origins.ErrNoRoute || g.ConnectDialWithReq != nil {
 		t.Errorf("goproxy's dialler reaches out: %v", err)
 	}
-	if g.Tr != b.server.transport || g.Tr.TLSClientConfig.MinVersion < tls.VersionTLS12 {
+	if g.Tr != b.server.origins.HTTP() || g.Tr.TLSClientConfig.MinVersion < tls.VersionTLS12 {
 		t.Error("goproxy has a transport of its own")
 	}
-	if _, err := g.Tr.DialContext(t.Context(), "tcp", "127.0.0.1:1"); err != errNoRoute {
+	if _, err := g.Tr.DialContext(t.Context(), "tcp", "127.0.0.1:1"); err != origins.ErrNoRoute {
 		t.Errorf("the transport dials without a checked route: %v", err)
 	}
 	files, err := filepath.Glob("*.go")

@@ -113,9 +113,7 @@ func TestSafeHostsUnseen(t *testing.T) {
 			safe = host
 		}
 		for door, b := range map[string]*box{"CONNECT": explicit, "transparent": transparent} {
-			b.server.found.mu.Lock()
-			clear(b.server.found.names) // what was found for the host before
-			b.server.found.mu.Unlock()
+			b.server.origins.Forget() // what was found for the host before
 			conn := b.dial()
 			if door == "CONNECT" {
 				conn.Close()

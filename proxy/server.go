@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,31 +18,29 @@ import (
 	"schoolgate/proxy/destination"
 	"schoolgate/proxy/gate"
 	"schoolgate/proxy/http1"
+	"schoolgate/proxy/origins"
 	"schoolgate/proxy/pagescan"
 	"schoolgate/proxy/socket"
 )
 
 // Server is the HTTP(S) door. It is made by New and serves while Run runs.
 type Server struct {
-	decider  Decider
-	sink     policy.Sink
-	resolver Resolver
-	pages    Pages
-	buttons  map[string]Button
-	memory   Memory // of the DNS door; may be nil
-	log      *slog.Logger
-	metrics  *metrics
-	limits   Limits
-	sayLost  atomic.Int64 // when the log last said that events are lost
+	decider Decider
+	sink    policy.Sink
+	pages   Pages
+	buttons map[string]Button
+	memory  Memory // of the DNS door; may be nil
+	log     *slog.Logger
+	metrics *metrics
+	limits  Limits
+	sayLost atomic.Int64 // when the log last said that events are lost
 
 	unrecorded atomic.Bool // the last event could not be recorded
 
 	connectPorts, httpPorts []uint16
 	destinations            *destination.Set
 	gate                    *gate.Gate
-	transport               *http.Transport
-	origins                 *origins
-	found                   found
+	origins                 *origins.Transport
 	inside1                 *http1.Server // HTTP/1.1 inside TLS; HTTP/2 has a door of its own
 	inspector               *inspector    // nil looks inside nothing
 	phrases                 *pagescan.Set
@@ -52,7 +49,6 @@ type Server struct {
 	nearby                  func(netip.Addr) bool // whether a client is the box itself: nobody listens between
 	reading                 atomic.Int64          // pages being read
 	watch                   Watch                 // nil hears no search
-	sessions                tls.ClientSessionCache
 	goproxy                 *goproxy.ProxyHttpServer
 	tunnels                 tunnels
 	flows                   *flows     // those of them that stand
@@ -114,11 +110,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		decider: cfg.Decider, sink: cfg.Sink, resolver: cfg.Resolver, pages: cfg.Pages, buttons: cfg.Buttons, memory: cfg.Memory,
+		decider: cfg.Decider, sink: cfg.Sink, pages: cfg.Pages, buttons: cfg.Buttons, memory: cfg.Memory,
 		log: cfg.Log, metrics: m, limits: cfg.Limits,
 		connectPorts: cfg.ConnectPorts, httpPorts: cfg.HTTPPorts,
 		destinations: d, gate: gate.New(gate.Bounds{Total: cfg.Limits.Conns, Each: cfg.Limits.ConnsPerClient, Refused: m.refusedConns, Open: m.conns, Log: cfg.Log}),
-		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, name: cfg.Name, nearby: netip.Addr.IsLoopback, watch: cfg.Watch, sessions: tls.NewLRUClientSessionCache(1024),
+		inspector: newInspector(cfg.Inspection), phrases: cfg.Phrases, signIn: cfg.SignIn, name: cfg.Name, nearby: netip.Addr.IsLoopback, watch: cfg.Watch,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tunnels.open = map[*tunnel]struct{}{}
@@ -129,8 +125,7 @@ func New(cfg Config) (*Server, error) {
 	if s.flows, err = newFlows(s); err != nil {
 		return nil, errors.Join(err, s.arrivals.close())
 	}
-	s.transport = s.newTransport()
-	s.origins = newOrigins(s)
+	s.origins = s.newOrigins(cfg.Resolver)
 	s.inside1 = s.newHTTP1(http.HandlerFunc(s.serveInside))
 	s.goproxy = s.newGoproxy()
 	for _, d := range []struct {
@@ -265,7 +260,7 @@ func (s *Server) keep(ctx context.Context) {
 		case <-gone.C:
 			t := now()
 			s.lookForGone(t.Add(-time.Second))
-			s.origins.sweep(t.Add(-idleOrigin))
+			s.origins.Sweep(t)
 		case <-idle.C:
 			s.endIdle(now())
 		case <-own.C:
@@ -295,7 +290,7 @@ func (s *Server) drain() {
 	s.serving.close()
 	s.tunnels.wait(ctx, s.end)
 	s.crew.close()
-	s.origins.close()
+	s.origins.Close()
 }
 
 // Close gives the listeners of a Server back that will not be run.

@@ -235,7 +235,7 @@ func (t *target) introduce(sni string) (same bool, err error) {
 
 // redirect leaves the origin of the CONNECT host for the one of the server name.
 func (tn *tunnel) redirect(t target, o outcome) bool {
-	origin, err := tn.server.dial(tn.server.life, o.route)
+	origin, err := tn.server.origins.Dial(tn.server.life, o.route)
 	if err != nil {
 		tn.server.metrics.dialFailed(err)
 		return false

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"schoolgate/proxy/origins"
 )
 
 // TestUnread: what a client asks for over HTTP/2 and never takes is not read from its
@@ -47,11 +49,11 @@ func TestUnread(t *testing.T) {
 		return last
 	}
 	last := answered(bound)
-	waitFor(t, func() bool { return written.Load() >= bound*replyAhead })
+	waitFor(t, func() bool { return written.Load() >= bound*origins.ReplyAhead })
 	if n := asked.Load(); n != bound {
 		t.Errorf("%d requests at work, want %d", n, bound)
 	}
-	if n, most := written.Load(), int64(bound*(replyAhead+64<<10)); n > most {
+	if n, most := written.Load(), int64(bound*(origins.ReplyAhead+64<<10)); n > most {
 		t.Errorf("the origin sent %d bytes that nobody takes, want %d at most", n, most)
 	}
 	if err := c.frames.WriteRSTStream(last, http2.ErrCodeCancel); err != nil { // one gives its turn to the next

@@ -2,10 +2,8 @@ package proxy
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 
@@ -32,19 +30,19 @@ func (s *Server) upgrade(x *exchange, r *http.Request) {
 		unranged(r.Header) // a socket has no parts
 	}
 	r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-	origin, err := s.dial(r.Context(), x.outcome.route)
+	origin, err := s.origins.Dial(r.Context(), x.outcome.route)
 	if err != nil {
 		s.metrics.dialFailed(err)
 		s.reply(x, s.failed(r, &x.outcome, err))
 		return
 	}
 	if t.Door == policy.DoorInspect {
-		if origin, err = s.secure(r.Context(), origin, "http/1.1"); err != nil {
+		if origin, err = s.origins.Secure(r.Context(), origin, "http/1.1"); err != nil {
 			s.reply(x, s.failed(r, &x.outcome, err))
 			return
 		}
 	}
-	resp, ahead, err := s.ask(origin, r)
+	resp, ahead, err := s.origins.Upgrade(origin, r)
 	switch {
 	case err != nil:
 		origin.Close()
@@ -73,38 +71,6 @@ func (s *Server) reply(x *exchange, resp *http.Response) {
 		s.log.Debug("reply not sent whole", "err", err)
 	}
 }
-
-// ask sends an upgrade request and reads the reply. What the origin sent behind
-// a 101 is returned, read ahead.
-func (s *Server) ask(origin net.Conn, r *http.Request) (*http.Response, []byte, error) {
-	if err := origin.SetDeadline(now().Add(s.limits.OriginReply)); err != nil {
-		return nil, nil, err
-	}
-	if err := r.Write(origin); err != nil {
-		return nil, nil, err
-	}
-	patient := &idleConn{Conn: origin, idle: s.limits.OriginReply}
-	head := &io.LimitedReader{R: patient, N: s.transport.MaxResponseHeaderBytes}
-	br := bufio.NewReader(head)
-	for range maxInterim {
-		resp, err := http.ReadResponse(br, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		if resp.StatusCode >= 200 {
-			patient.idle, head.N = s.limits.IdleStream, math.MaxInt64
-			return resp, nil, nil
-		}
-		if resp.StatusCode == http.StatusSwitchingProtocols {
-			ahead, err := br.Peek(br.Buffered())
-			return resp, ahead, err
-		}
-	}
-	return nil, nil, errors.New("too many interim replies")
-}
-
-// maxInterim is how many 1xx replies an origin may send before the real one.
-const maxInterim = 6
 
 // join hands both connections to a tunnel.
 func (s *Server) join(x *exchange, t target, origin net.Conn, ahead []byte, resp *http.Response) {

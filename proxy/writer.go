@@ -55,8 +55,8 @@ func (w *promptWriter) use(under http.ResponseWriter, idle time.Duration) {
 	w.ResponseWriter, w.control, w.idle = under, http.NewResponseController(under), idle
 }
 
-// interim passes an origin's 1xx on, as long as there is a handler to answer.
-func (w *promptWriter) interim(status int, header http.Header) {
+// Interim passes an origin's 1xx on, as long as there is a handler to answer.
+func (w *promptWriter) Interim(status int, header http.Header) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.done || w.wrote || w.settled || status == http.StatusContinue {
@@ -71,8 +71,8 @@ func (w *promptWriter) interim(status int, header http.Header) {
 	clear(h)
 }
 
-// noInterim keeps 1xx away from now on: the header belongs to whoever writes the reply.
-func (w *promptWriter) noInterim() {
+// NoInterim keeps 1xx away from now on: the header belongs to whoever writes the reply.
+func (w *promptWriter) NoInterim() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.settled = true

@@ -43,11 +43,12 @@ var mayImport = map[string][]string{
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
 	"dnsfilter/dnssec":   nil, // knows of the DNS and of nothing else
-	"proxy":              {"policy", "proxy/socket", "proxy/pipe", "proxy/http1", "proxy/gate", "proxy/destination", "proxy/sniff", "proxy/nested", "proxy/inspect", "proxy/pagescan"},
+	"proxy":              {"policy", "proxy/socket", "proxy/pipe", "proxy/http1", "proxy/gate", "proxy/origins", "proxy/destination", "proxy/sniff", "proxy/nested", "proxy/inspect", "proxy/pagescan"},
 	"proxy/socket":       nil, // what the kernel knows of connections
 	"proxy/pipe":         {"proxy/socket"},
 	"proxy/http1":        {"proxy/socket"},
 	"proxy/gate":         nil, // counts addresses
+	"proxy/origins":      {"policy", "proxy/destination", "proxy/inspect", "proxy/socket"},
 	"proxy/destination":  {"internal/inside"},
 	"proxy/sniff":        {"policy"},
 	"proxy/nested":       {"policy"},

@@ -1,4 +1,4 @@
-package proxy
+package origins
 
 import (
 	"context"
@@ -12,54 +12,52 @@ import (
 	"schoolgate/proxy/inspect"
 )
 
-var noDeadline time.Time
-
 // dialTLS is the transport's dialler for what is inside: the route that was
 // checked for the request, then TLS to the very host that was decided.
-func (s *Server) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	raw, err := s.dialRoute(ctx, network, addr)
+func (o *Transport) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	raw, err := o.dialRoute(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	return s.secure(ctx, raw, "h2", "http/1.1")
+	return o.Secure(ctx, raw, "h2", "http/1.1")
 }
 
-// secure begins TLS with an origin and believes it as a browser would (T8). On
+// Secure begins TLS with an origin and believes it as a browser would (T8). On
 // an error the connection is closed.
-func (s *Server) secure(ctx context.Context, raw net.Conn, protocols ...string) (net.Conn, error) {
-	r, ok := routeOf(ctx)
-	if !ok || r.name.IsZero() || s.inspector == nil {
+func (o *Transport) Secure(ctx context.Context, raw net.Conn, protocols ...string) (net.Conn, error) {
+	r, ok := o.config.Route(ctx)
+	if !ok || r.Name.IsZero() || o.config.Verifier == nil {
 		raw.Close()
-		return nil, errNoRoute
+		return nil, ErrNoRoute
 	}
-	v := s.inspector.Verifier
+	v := o.config.Verifier
 	c := tls.Client(raw, &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: r.name.String(), RootCAs: v.Roots, NextProtos: protocols,
-		ClientSessionCache: s.sessions,
+		MinVersion: tls.VersionTLS12, ServerName: r.Name.String(), RootCAs: v.Roots, NextProtos: protocols,
+		ClientSessionCache: o.sessions,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			_, err := v.Verify(cs.PeerCertificates, r.name, now(), cs.OCSPResponse)
+			_, err := v.Verify(cs.PeerCertificates, r.Name, time.Now(), cs.OCSPResponse)
 			return err
 		},
 	})
-	ctx, cancel := context.WithTimeout(ctx, s.limits.Hello)
+	ctx, cancel := context.WithTimeout(ctx, o.config.Limits.Hello)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, s.notTrusted(v, r.name, err)
+		return nil, o.notTrusted(v, r.Name, err)
 	}
 	return c, nil
 }
 
 // notTrusted says in our words what is wrong with an origin's certificates; the
 // error stays as it is where that is not the trouble.
-func (s *Server) notTrusted(v *inspect.Verifier, name policy.Host, err error) error {
+func (o *Transport) notTrusted(v *inspect.Verifier, name policy.Host, err error) error {
 	var chain *tls.CertificateVerificationError
 	var refused *inspect.Refused
 	var op *net.OpError
 	switch {
 	case errors.As(err, &refused):
 	case errors.As(err, &chain):
-		_, why := v.Verify(chain.UnverifiedCertificates, name, now(), nil)
+		_, why := v.Verify(chain.UnverifiedCertificates, name, time.Now(), nil)
 		if !errors.As(why, &refused) { // Go refused what we would not have
 			refused = &inspect.Refused{Why: inspect.WhyUntrusted, Detail: chain.Error()}
 		}
@@ -70,6 +68,6 @@ func (s *Server) notTrusted(v *inspect.Verifier, name policy.Host, err error) er
 	default:
 		refused = &inspect.Refused{Why: inspect.WhyTLS, Detail: err.Error()}
 	}
-	s.metrics.badCertificates.WithLabelValues(refused.Why).Inc()
+	o.config.Distrusted(refused.Why)
 	return refused
 }
