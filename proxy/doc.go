@@ -29,6 +29,13 @@
 // verdict from one request to the next, stores no body, adds no header that
 // tells of the client, and shows no error text of its own making to a pupil.
 //
+// What needs no verdict has rooms of its own, which know nothing of requests, rulings
+// and records: gate (who may connect), http1 (the server), sniff (the ClientHello),
+// inspect (certificates), nested and pagescan (what addresses and pages hold), origins
+// and destination (the way out, and where it may lead), pipe and socket (what moves
+// bytes). Here is what they are for: what is judged, in which order, what is recorded of
+// it and what a person sees; and the tunnels themselves.
+//
 // goproxy (the client's choice) dispatches requests and copies replies; what it
 // cannot do safely is done here (docs/decisions/0010-goproxy.md).
 package proxy
