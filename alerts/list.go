@@ -28,6 +28,12 @@ type Listing struct {
 
 const listName = "alerts.json"
 
+// folder is where alerts are kept, in the data directory.
+const folder = "alerts"
+
+// In is the folder of alerts of the box whose data directory is data.
+func In(data string) string { return filepath.Join(data, folder) }
+
 // List reads the alerts kept in a directory, also while a [Service] works there:
 // the service holds its state locked and writes this list beside it, at most
 // once a second, whenever something changes.

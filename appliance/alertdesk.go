@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +30,7 @@ func OpenAlertDesk(cfg *configs.Config, r alerts.Reader) (*AlertDesk, error) {
 	if err := plan.CheckReader(r.As); err != nil {
 		return nil, err
 	}
-	listing, err := alerts.List(filepath.Join(cfg.Box.Data, alertsDir))
+	listing, err := alerts.List(alerts.In(cfg.Box.Data))
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +79,7 @@ func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []polic
 	}
 	// By their numbers, which stay in order where the clock was set (F12).
 	q := audit.Query{After: slices.Min(a.Events) - 1, Before: slices.Max(a.Events) + 1, Veil: Veil(d.cfg)}
-	for e, problem := range Journal(d.cfg).Search(ctx, q) {
+	for e, problem := range audit.In(d.cfg.Box.Data).Search(ctx, q) {
 		if problem != nil {
 			err = errors.Join(err, problem)
 			continue
@@ -109,10 +108,10 @@ func isOf(a *alerts.Alert, e *policy.Event) bool {
 // Told are the incidents that pupils opened by the button on a page, of an alert that
 // told of it, as far as the reader may see them.
 func (d *AlertDesk) Told(ctx context.Context, a *alerts.Alert) (refs []string, err error) {
-	if a.Theme != ThemeTold {
+	if a.Theme != incidents.ThemeTold {
 		return nil, nil
 	}
-	r, err := Incidents(ctx, d.cfg)
+	r, err := incidents.ReadRegister(ctx, d.cfg.Box.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +152,7 @@ func (d *AlertDesk) await(ctx context.Context, id policy.EventID) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for running := true; running; {
-		listing, err := alerts.List(filepath.Join(d.cfg.Box.Data, alertsDir))
+		listing, err := alerts.List(alerts.In(d.cfg.Box.Data))
 		if err == nil && listing.Cursor >= id {
 			return true
 		}

@@ -27,14 +27,14 @@ func desk(t *testing.T, events []policy.Event, list ...alerts.Alert) *configs.Co
 		t.Fatal(problems)
 	}
 	cfg.Box.Data = t.TempDir()
-	journal, err := audit.Open(Journal(cfg).Path, audit.Options{})
+	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, audit.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range events {
 		err = errors.Join(err, journal.Record(&events[i]))
 	}
-	dir := filepath.Join(cfg.Box.Data, alertsDir)
+	dir := alerts.In(cfg.Box.Data)
 	text, jsonErr := json.Marshal(alerts.Listing{Total: len(list), Alerts: list})
 	err = errors.Join(err, jsonErr, journal.Close(), os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "alerts.json"), text, 0o600))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -70,7 +69,7 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 	}
 	registry := prometheus.NewRegistry()
 	c := alerts.Config{
-		Dir: filepath.Join(cfg.Box.Data, alertsDir), Source: a.journal, Ahead: audit.ErrAhead, Plan: alertPlan(cfg),
+		Dir: alerts.In(cfg.Box.Data), Source: a.journal, Ahead: audit.ErrAhead, Plan: alertPlan(cfg),
 		Console: cfg.Box.Console.URL, Location: cfg.School.Policy.Timetable.Location,
 		Quiet: cfg.School.Alerts.Quiet, Log: a.log, Registerer: registry,
 	}

@@ -43,9 +43,6 @@ type Options struct {
 	Log  *slog.Logger
 }
 
-// alertsDir is the folder of the alerts, in the data directory.
-const alertsDir = "alerts"
-
 // journalReserve is disk space kept aside for the journal and used when the disk
 // is full, so that the last hour is recorded while somebody makes room (fault F3).
 const journalReserve = 64 << 20

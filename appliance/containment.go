@@ -15,6 +15,7 @@ import (
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/redaction"
+	"schoolgate/supply"
 )
 
 // Contained is what is closed now.
@@ -39,7 +40,7 @@ func Contain(ctx context.Context, cfg *configs.Config, c containment.Order) (str
 	if err != nil {
 		return "", errors.Join(err, journal.Close())
 	}
-	lists := listsAtRest(cfg)
+	lists := supply.AtRest(cfg)
 	c.Reason = redaction.Text(lists, c.Reason)
 	k := containment.NewKeeper(containment.Options{Dir: cfg.Box.Data, Sink: journal, Lists: func() policy.Classifier { return lists }})
 	if said, err = k.Do(c, cfg, table); err == nil && c.Incident != "" {
@@ -69,7 +70,7 @@ func (a *Appliance) contain(w http.ResponseWriter, r *http.Request) {
 
 // noteAtRest is note for a command that writes itself.
 func noteAtRest(c *containment.Order, cfg *configs.Config, said string) string {
-	r, closeIt, err := writeRegister(cfg)
+	r, closeIt, err := incidents.OpenRegister(cfg.Box.Data)
 	if err != nil {
 		return fmt.Sprintf("not noted in %s: %v", c.Incident, err)
 	}

@@ -131,7 +131,7 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 	if !i.Facts.Time.IsZero() {
 		about.From, about.To = i.Facts.Time.Add(-o.Around), i.Facts.Time.Add(o.Around)
 	}
-	for to, dir := range map[*string]audit.Dir{&about.JournalHead: Journal(cfg), &about.RegisterHead: registerDir(cfg)} {
+	for to, dir := range map[*string]audit.Dir{&about.JournalHead: audit.In(cfg.Box.Data), &about.RegisterHead: incidents.In(cfg.Box.Data)} {
 		if head, ok, err := dir.Head(); err != nil {
 			return nil, err
 		} else if ok {
@@ -160,7 +160,7 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 // evidenceEvents are the log entries of an incident, in order.
 func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
 	have := map[policy.EventID]bool{}
-	journal, veil := Journal(cfg), Veil(cfg)
+	journal, veil := audit.In(cfg.Box.Data), Veil(cfg)
 	// Of a shared device: whoever else had signed in on it is another child.
 	mine := func(e *policy.Event) bool { return e.Person == "" || e.Person == i.Facts.Person }
 	if _, err := os.Stat(journal.Path); errors.Is(err, fs.ErrNotExist) {

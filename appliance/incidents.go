@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,11 +18,8 @@ import (
 	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
-
-// incidentsDir is the register of incidents: a journal of its own beside that of
-// browsing, with keys of its own (R41).
-const incidentsDir = "incidents"
 
 // openIncidents opens the register for writing.
 func (a *Appliance) openIncidents(context.Context) error {
@@ -31,7 +27,7 @@ func (a *Appliance) openIncidents(context.Context) error {
 	if err := a.sink.Configure(cfg.School.Seal); err != nil {
 		return fmt.Errorf("incidents: %w", err)
 	}
-	r, closeIt, err := writeRegister(cfg)
+	r, closeIt, err := incidents.OpenRegister(cfg.Box.Data)
 	if err != nil {
 		return err
 	}
@@ -43,31 +39,6 @@ func (a *Appliance) openIncidents(context.Context) error {
 	return a.openTelling()
 }
 
-// registerDir is the register of a box, for reading.
-func registerDir(cfg *configs.Config) audit.Dir {
-	return audit.Dir{Path: filepath.Join(cfg.Box.Data, incidentsDir)}
-}
-
-// writeRegister opens the register for one who adds to it.
-func writeRegister(cfg *configs.Config) (*incidents.Register, func() error, error) {
-	dir := registerDir(cfg)
-	journal, err := audit.Open(dir.Path, audit.Options{Durability: audit.Strict})
-	if err != nil {
-		return nil, nil, fmt.Errorf("register of incidents: %w", err)
-	}
-	return incidents.Read(dir.Search(context.Background(), audit.Query{}), journal), journal.Close, nil
-}
-
-// Incidents is the register of a box as it is now, to be read.
-func Incidents(ctx context.Context, cfg *configs.Config) (*incidents.Register, error) {
-	dir := registerDir(cfg)
-	if _, err := os.Stat(dir.Path); errors.Is(err, os.ErrNotExist) {
-		return incidents.Read(func(func(policy.Event, error) bool) {}, nil), nil
-	}
-	r := incidents.Read(dir.Search(ctx, audit.Query{}), nil)
-	return r, nil
-}
-
 // Incident carries out one act on the register: through the daemon where one runs.
 func Incident(ctx context.Context, cfg *configs.Config, c incidents.Command) (i incidents.Incident, err error) {
 	err = control.Ask(ctx, cfg.Box.Data, "incident", c, &i)
@@ -77,11 +48,11 @@ func Incident(ctx context.Context, cfg *configs.Config, c incidents.Command) (i 
 	if err := os.MkdirAll(cfg.Box.Data, 0o700); err != nil {
 		return i, err
 	}
-	r, closeIt, err := writeRegister(cfg)
+	r, closeIt, err := incidents.OpenRegister(cfg.Box.Data)
 	if err != nil {
 		return i, err
 	}
-	unsaidChange(listsAtRest(cfg), &c.Change)
+	unsaidChange(supply.AtRest(cfg), &c.Change)
 	i, err = r.Do(c)
 	return i, errors.Join(err, closeIt())
 }
@@ -105,7 +76,7 @@ func (a *Appliance) incident(w http.ResponseWriter, r *http.Request) {
 
 // FactsOf is what the log says of one event.
 func FactsOf(ctx context.Context, cfg *configs.Config, id policy.EventID) (incidents.Facts, incidents.Subject, error) {
-	e, err := Journal(cfg).Event(ctx, id)
+	e, err := audit.In(cfg.Box.Data).Event(ctx, id)
 	if err != nil {
 		return incidents.Facts{}, "", err
 	}
@@ -210,7 +181,7 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 	if addr, err := netip.ParseAddr(device); err == nil {
 		q.Device, q.Client = "", addr.String()
 	}
-	if _, err := os.Stat(Journal(cfg).Path); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(audit.In(cfg.Box.Data).Path); errors.Is(err, os.ErrNotExist) {
 		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
 	}
 	var best policy.Event
@@ -219,7 +190,7 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 		person string
 	}
 	var more []other
-	for e, err := range Journal(cfg).Search(ctx, q) {
+	for e, err := range audit.In(cfg.Box.Data).Search(ctx, q) {
 		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
 			continue // what can be read is better than nothing
 		}
@@ -264,7 +235,7 @@ func graver(e, than *policy.Event, at time.Time) bool {
 func SealedAddress(ctx context.Context, cfg *configs.Config, ref string, role incidents.Role) ([]byte, error) {
 	none := errors.New("no sealed address is kept of it: it is of no mandatory list, or incidents.seal_to had no keys when it happened")
 	if id, err := policy.ParseEventID(ref); err == nil {
-		e, err := Journal(cfg).Event(ctx, id)
+		e, err := audit.In(cfg.Box.Data).Event(ctx, id)
 		if err == nil && !role.Sees(subject(cfg, &e)) {
 			return nil, fmt.Errorf("%s: %w", id, incidents.ErrUnknown)
 		}
@@ -273,7 +244,7 @@ func SealedAddress(ctx context.Context, cfg *configs.Config, ref string, role in
 		}
 		return []byte(e.Sealed), err
 	}
-	r, err := Incidents(ctx, cfg)
+	r, err := incidents.ReadRegister(ctx, cfg.Box.Data)
 	if err != nil {
 		return nil, err
 	}

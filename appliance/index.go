@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"schoolgate/audit"
 	"schoolgate/audit/index"
 	"schoolgate/configs"
 	"schoolgate/control"
@@ -32,7 +33,7 @@ func (a *Appliance) openIndex(context.Context) error {
 
 func indexConfig(cfg *configs.Config, a *Appliance) index.Config {
 	c := index.Config{
-		Dir: filepath.Join(cfg.Box.Data, indexDir), Journal: Journal(cfg),
+		Dir: filepath.Join(cfg.Box.Data, indexDir), Journal: audit.In(cfg.Box.Data),
 		Location: cfg.School.Policy.Timetable.Location,
 	}
 	if a != nil {
@@ -51,7 +52,7 @@ func (a *Appliance) runIndex(ctx context.Context) error {
 
 // Index is the journal's index on a box, for searching. Close it.
 func Index(cfg *configs.Config) (*index.Index, error) {
-	return index.Open(filepath.Join(cfg.Box.Data, indexDir), Journal(cfg))
+	return index.Open(filepath.Join(cfg.Box.Data, indexDir), audit.In(cfg.Box.Data))
 }
 
 // Reindex makes the index of a day of the school (2026-11-24) anew, or all of it for

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"schoolgate/audit"
 	"schoolgate/policy"
 )
 
@@ -48,7 +49,7 @@ func (a *Appliance) goOn(w http.ResponseWriter, r *http.Request, client netip.Ad
 	if err != nil {
 		return err
 	}
-	shown, err := Journal(a.config.Load()).Event(r.Context(), id)
+	shown, err := audit.In(a.config.Load().Box.Data).Event(r.Context(), id)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"schoolgate/control"
 	"schoolgate/policy"
 	"schoolgate/redaction"
+	"schoolgate/supply"
 )
 
 const (
@@ -159,7 +160,7 @@ func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldRe
 	if err != nil {
 		return reply, err
 	}
-	q.clean(listsAtRest(cfg))
+	q.clean(supply.AtRest(cfg))
 	reply, err = q.carryOut(ctx, j, cfg.School.Policy.Timetable.Location, func(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
 		return j.Retain(ctx, retentionOf(cfg), o)
 	})
@@ -210,7 +211,7 @@ func Retain(ctx context.Context, cfg *configs.Config, trust bool, by, why string
 // PrintRetention is the table of S16: what is kept for how long, how old the oldest
 // is, and when it goes.
 func PrintRetention(ctx context.Context, out io.Writer, cfg *configs.Config) error {
-	dir, r := Journal(cfg), retentionOf(cfg)
+	dir, r := audit.In(cfg.Box.Data), retentionOf(cfg)
 	holdings, err := dir.Holdings(ctx, r)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"schoolgate/control"
 	"schoolgate/policy"
 	"schoolgate/redaction"
+	"schoolgate/supply"
 )
 
 // maxAct bounds the record of one act on its way over the control socket, in bytes.
@@ -25,7 +26,7 @@ func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error 
 	if !errors.Is(err, control.ErrNotRunning) {
 		return err
 	}
-	redaction.Act(listsAtRest(cfg), e)
+	redaction.Act(supply.AtRest(cfg), e)
 	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 // is no act of a person is refused (D2, privacy 6).
 func TestRecordAct(t *testing.T) {
 	cfg := &configs.Config{Box: configs.Box{Data: t.TempDir()}}
-	journal, err := audit.Open(Journal(cfg).Path, audit.Options{})
+	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, audit.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestRecordAct(t *testing.T) {
 		t.Errorf("without the daemon: event %s, %v", alone.ID, err)
 	}
 	var got []string
-	for e, err := range Journal(cfg).Search(t.Context(), audit.Query{}) {
+	for e, err := range audit.In(cfg.Box.Data).Search(t.Context(), audit.Query{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

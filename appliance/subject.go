@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"schoolgate/alerts"
 	"schoolgate/configs"
@@ -15,7 +14,7 @@ import (
 // out of them is not for their subject yet. Those on staff are not among them: who asks
 // may not be one who may see them (R36).
 func AlertsOf(cfg *configs.Config, person, device string) (closed []alerts.Alert, open int, err error) {
-	dir := filepath.Join(cfg.Box.Data, alertsDir)
+	dir := alerts.In(cfg.Box.Data)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil // the box has not run yet, so nothing was raised
 	}

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"schoolgate/audit"
 	"schoolgate/blockpage"
 	"schoolgate/incidents"
 	"schoolgate/policy"
@@ -38,8 +39,6 @@ const (
 	tellWords   = 300              // letters that a child in KS2 may write
 	toldBy      = "a pupil, on the block page"
 
-	// ThemeTold is what such an alert is about, so that it is one of its own.
-	ThemeTold    = "told"
 	severityTold = 3
 )
 
@@ -189,7 +188,7 @@ func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client neti
 	if !a.tell.lets(client) {
 		return errTooOften
 	}
-	e, err := Journal(a.config.Load()).Event(r.Context(), id)
+	e, err := audit.In(a.config.Load().Box.Data).Event(r.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -249,7 +248,7 @@ func (a *Appliance) raiseTold(i *incidents.Incident) error {
 	f := &i.Facts
 	e := policy.Event{
 		Time: time.Now(), Door: policy.DoorHTTP, Client: f.Client, Device: f.Device, Group: f.Group, Profile: f.Profile, Person: f.Person,
-		Pupil: true, Verdict: policy.Block, Reason: policy.ReasonDefault, Use: policy.UsePerson, Theme: ThemeTold, Finding: ThemeTold,
+		Pupil: true, Verdict: policy.Block, Reason: policy.ReasonDefault, Use: policy.UsePerson, Theme: incidents.ThemeTold, Finding: incidents.ThemeTold,
 		Severity: max(severityTold, f.Severity), PolicyVersion: a.engine.Current().Policy.Version, StoreVersion: a.engine.Current().StoreVersion,
 	}
 	if err := a.journal.Record(&e); err != nil {

@@ -19,6 +19,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/redaction"
+	"schoolgate/supply"
 	"schoolgate/terms"
 )
 
@@ -186,7 +187,7 @@ func SaveTerms(ctx context.Context, cfg *configs.Config, s TermsSaving) (TermsRe
 	}
 	r := TermsRevision{
 		Number: number + 1, Time: time.Now(), By: strings.TrimSpace(s.By), Second: strings.TrimSpace(s.Second),
-		Reason: redaction.Text(listsAtRest(cfg), strings.TrimSpace(s.Reason)), Packs: packs, Fingerprint: fingerprint(packs), Changes: terms.Changes(last, packs),
+		Reason: redaction.Text(supply.AtRest(cfg), strings.TrimSpace(s.Reason)), Packs: packs, Fingerprint: fingerprint(packs), Changes: terms.Changes(last, packs),
 	}
 	switch loose := terms.Loosening(r.Changes); {
 	case r.By == "" || r.Reason == "":

@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -52,22 +51,8 @@ func unsaidChange(lists policy.Classifier, c *incidents.Change) {
 	}
 }
 
-// listsAtRest are the lists of a box for a command that writes itself, since no
-// appliance runs that would; nil where none was ever built. Where they cannot be read
-// every address is taken for a listed one.
-func listsAtRest(cfg *configs.Config) policy.Classifier {
-	store, damaged, err := supply.LastGood(cfg.Box)
-	switch {
-	case err == nil:
-		return categories.Suffixed{Classifier: store}
-	case errors.Is(err, categories.ErrNoStore) && len(damaged) == 0:
-		return nil
-	}
-	return redaction.Unreadable{}
-}
-
 // Veil is [redaction.Veil] with the lists of a box at rest, which are opened when the
 // first event asks for them.
 func Veil(cfg *configs.Config) func(*policy.Event) {
-	return redaction.Veil(sync.OnceValue(func() policy.Classifier { return listsAtRest(cfg) }))
+	return redaction.Veil(sync.OnceValue(func() policy.Classifier { return supply.AtRest(cfg) }))
 }

@@ -15,6 +15,10 @@ const (
 	Other       Kind = "other"
 )
 
+// ThemeTold is the theme of the alert that such a press raises, so that it is one of
+// its own.
+const ThemeTold = "told"
+
 // Task is something that must be done about an incident, as a word.
 type Task string
 

@@ -12,6 +12,8 @@ import (
 	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/configs"
+	"schoolgate/policy"
+	"schoolgate/redaction"
 )
 
 // openForReading opens a store without touching the box's own.
@@ -114,4 +116,18 @@ func Key(box configs.Box) ([]byte, error) {
 		return nil, fmt.Errorf("category store: %w", err)
 	}
 	return categories.StoreKey(box.Lists.Store)
+}
+
+// AtRest are the lists of a box for a command that writes itself, since no
+// appliance runs that would; nil where none was ever built. Where they cannot be read
+// every address is taken for a listed one.
+func AtRest(cfg *configs.Config) policy.Classifier {
+	store, damaged, err := LastGood(cfg.Box)
+	switch {
+	case err == nil:
+		return categories.Suffixed{Classifier: store}
+	case errors.Is(err, categories.ErrNoStore) && len(damaged) == 0:
+		return nil
+	}
+	return redaction.Unreadable{}
 }

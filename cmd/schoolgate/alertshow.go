@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"schoolgate/alerts"
-	"schoolgate/appliance"
+	"schoolgate/incidents"
 	"schoolgate/policy"
 )
 
@@ -104,7 +104,7 @@ func (v *alertView) happened() string {
 		return fmt.Sprintf("%s asked %s for something on a mandatory list (child abuse or terrorism). It was refused.\nWhat it was is sealed. Nobody may open, copy or search for it.", who, times)
 	case a.Theme == alerts.ThemeBypass:
 		return fmt.Sprintf("%s tried %s to get round the filter: %s.", who, times, v.kinds())
-	case a.Theme == appliance.ThemeTold:
+	case a.Theme == incidents.ThemeTold:
 		return fmt.Sprintf("A pupil pressed the button to tell a grown-up, on a page that was refused, %s. Please see the child.\nWhat the child saw, and wrote, is in the register of incidents: %s.", times, cmp.Or(strings.Join(v.told, ", "), "schoolgate incidents list"))
 	}
 	return fmt.Sprintf("%s raised a concern about %s, %s.", who, strings.ReplaceAll(a.Theme, "_", " "), times)

@@ -56,7 +56,7 @@ func (c *auditQuery) journal(s *session) (*configs.Config, audit.Dir, audit.Quer
 	if err != nil {
 		return nil, audit.Dir{}, audit.Query{}, nil, err
 	}
-	dir, loc := appliance.Journal(cfg), cfg.School.Policy.Timetable.Location
+	dir, loc := audit.In(cfg.Box.Data), cfg.School.Policy.Timetable.Location
 	if c.Dir != "" {
 		dir = audit.Dir{Path: c.Dir}
 	}
@@ -225,7 +225,7 @@ func (c *auditVerifyCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	dir := appliance.Journal(cfg)
+	dir := audit.In(cfg.Box.Data)
 	if c.Dir != "" {
 		dir = audit.Dir{Path: c.Dir}
 	}

@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"schoolgate/alerts"
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/incidents"
 	"schoolgate/policy"
 )
 
@@ -34,7 +34,7 @@ func (c *auditQuery) check(s *session, cfg *configs.Config, dir audit.Dir) error
 	}{
 		{"group", c.Group, groupNames(cfg), audit.Query{Group: c.Group}},
 		{"profile", c.Profile, profileNames(cfg), audit.Query{Profile: c.Profile}},
-		{"theme", c.Theme, append(policy.Themes(), appliance.ThemeTold), audit.Query{Theme: c.Theme}},
+		{"theme", c.Theme, append(policy.Themes(), incidents.ThemeTold), audit.Query{Theme: c.Theme}},
 	} {
 		if f.value == "" || slices.Contains(f.known, f.value) {
 			continue
@@ -120,7 +120,7 @@ func profileNames(cfg *configs.Config) (names []string) {
 // alertThemes are what an alert can be about: what was searched for, what the lists
 // say of a site, a try to get round the filter, a child who told somebody.
 func alertThemes() []string {
-	names := map[string]bool{alerts.ThemeBypass: true, appliance.ThemeTold: true}
+	names := map[string]bool{alerts.ThemeBypass: true, incidents.ThemeTold: true}
 	for _, theme := range policy.Themes() {
 		names[theme] = true
 	}

@@ -92,7 +92,7 @@ func (c *registrar) register(s *session, cfg *configs.Config, act, subject, why 
 	if err := appliance.RecordAct(s.ctx, cfg, &read); err != nil {
 		return nil, "", fmt.Errorf("not shown, since the reading cannot be put on record: %w", err)
 	}
-	r, err := appliance.Incidents(s.ctx, cfg)
+	r, err := incidents.ReadRegister(s.ctx, cfg.Box.Data)
 	if err != nil {
 		return nil, "", err
 	}
@@ -301,7 +301,7 @@ func (c *incidentsHoldCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	r, err := appliance.Incidents(s.ctx, cfg)
+	r, err := incidents.ReadRegister(s.ctx, cfg.Box.Data)
 	if err != nil {
 		return err
 	}

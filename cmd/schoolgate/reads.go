@@ -77,7 +77,7 @@ func (r *reader) by() string {
 // lookAt records a look at a journal, and narrows the query to what was there before.
 // A copy of a journal, far from any box, has no record to write to.
 func (c *auditQuery) lookAt(s *session, r *reader, cfg *configs.Config, dir audit.Dir, act string, q *audit.Query) error {
-	own := appliance.Journal(cfg)
+	own := audit.In(cfg.Box.Data)
 	if c.Dir != "" && !samePath(dir.Path, own.Path) {
 		if _, err := os.Stat(own.Path); err != nil {
 			return nil

@@ -19,7 +19,7 @@ func (c *auditQuery) search(s *session, dir audit.Dir, q audit.Query) (_ iter.Se
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.NoIndex || dir != appliance.Journal(cfg) {
+	if c.NoIndex || dir != audit.In(cfg.Box.Data) {
 		return dir.Search(s.ctx, q), func() {}, nil
 	}
 	x, err := appliance.Index(cfg)

@@ -30,7 +30,7 @@ func (c *auditRetentionCmd) Run(s *session) error {
 	case c.TrustClock && (!c.Now || c.By == "" || c.Reason == ""):
 		return errors.New("--trust-clock needs --run, --by and --reason")
 	case c.Receipts:
-		receipts, err := appliance.Journal(cfg).Receipts()
+		receipts, err := audit.In(cfg.Box.Data).Receipts()
 		for _, r := range receipts {
 			fmt.Fprintln(s.stdout, r.In(cfg.School.Policy.Timetable.Location))
 		}
@@ -51,7 +51,7 @@ func (c *auditRetentionCmd) Run(s *session) error {
 
 // nothing says why a run removed nothing, as far as that can be told.
 func (c *auditRetentionCmd) nothing(s *session, cfg *configs.Config) error {
-	holds, err := appliance.Journal(cfg).Holds()
+	holds, err := audit.In(cfg.Box.Data).Holds()
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (c *auditHoldListCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	holds, err := appliance.Journal(cfg).Holds()
+	holds, err := audit.In(cfg.Box.Data).Holds()
 	for _, h := range holds {
 		fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	}

@@ -79,7 +79,7 @@ func (c *auditSubjectCmd) Run(s *session) error {
 // others what whoever hands it over must know. Of incidents about staff nothing is
 // said: who makes the copy may not be one who may see them (R36).
 func (c *auditSubjectCmd) incidents(s *session, cfg *configs.Config, subject *audit.Subject) (said string, err error) {
-	r, err := appliance.Incidents(s.ctx, cfg)
+	r, err := incidents.ReadRegister(s.ctx, cfg.Box.Data)
 	if err != nil {
 		return "", err
 	}

@@ -42,7 +42,7 @@ func (c *termsReplayCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	dir := appliance.Journal(cfg)
+	dir := audit.In(cfg.Box.Data)
 	q := audit.Query{From: time.Now().AddDate(0, 0, -c.Days)}
 	if q.Before, err = c.look(s, cfg, actReplay, fmt.Sprintf("searches of %d days", c.Days)); err != nil {
 		return err

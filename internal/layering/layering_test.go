@@ -31,14 +31,14 @@ var mayImport = map[string][]string{
 	"reports":     {"policy"},
 	"terms":       {"policy", "internal/phrases"},
 	"containment": {"policy", "configs", "clients", "categories", "incidents", "redaction"},
-	"incidents":   {"policy"},
+	"incidents":   {"policy", "audit"},
 	"console":     {"policy", "alerts", "reports"},
 	"firewall":    {"policy"},
 	"redaction":   {"policy"},
 	"helpcount":   {"policy"},
 	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
-	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control"},
+	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
