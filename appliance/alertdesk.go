@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"schoolgate/acts"
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/control"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // AlertDesk is where people look at alerts and answer them, on the box: for one
@@ -78,7 +80,7 @@ func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []polic
 		return nil, nil
 	}
 	// By their numbers, which stay in order where the clock was set (F12).
-	q := audit.Query{After: slices.Min(a.Events) - 1, Before: slices.Max(a.Events) + 1, Veil: Veil(d.cfg)}
+	q := audit.Query{After: slices.Min(a.Events) - 1, Before: slices.Max(a.Events) + 1, Veil: supply.Veil(d.cfg)}
 	for e, problem := range audit.In(d.cfg.Box.Data).Search(ctx, q) {
 		if problem != nil {
 			err = errors.Join(err, problem)
@@ -138,7 +140,7 @@ func (d *AlertDesk) Act(ctx context.Context, a *alerts.Alert, act, note string) 
 		return false, errors.New("say who you are: --by NAME")
 	}
 	e := policy.StaffAct(time.Now(), d.Reader.By, act, a.Reference(), note)
-	if err := RecordAct(ctx, d.cfg, &e); err != nil {
+	if err := acts.Record(ctx, d.cfg, &e); err != nil {
 		return false, fmt.Errorf("not recorded, so not done: %w", err)
 	}
 	if act == alerts.ActShow {

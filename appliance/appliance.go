@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"schoolgate/acts"
 	"schoolgate/audit"
 	"schoolgate/audit/index"
 	"schoolgate/categories"
@@ -42,10 +43,6 @@ type Options struct {
 	Load func() (*configs.Config, error)
 	Log  *slog.Logger
 }
-
-// journalReserve is disk space kept aside for the journal and used when the disk
-// is full, so that the last hour is recorded while somebody makes room (fault F3).
-const journalReserve = 64 << 20
 
 // Appliance is the whole box.
 type Appliance struct {
@@ -183,7 +180,7 @@ func (a *Appliance) openJournal(context.Context) error {
 	if err := os.MkdirAll(box.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	options := journalOptions(&box)
+	options := acts.JournalOptions(&box)
 	options.Log, options.Metrics = a.log, a.registry
 	journal, err := audit.Open(audit.In(box.Data).Path, options)
 	if err != nil {
@@ -199,14 +196,6 @@ func (a *Appliance) openJournal(context.Context) error {
 	a.sink = sealing.New(sealing.Options{Journal: journal, Help: help, Log: a.log, Lists: a.lists, HelpLine: a.helpLine})
 	a.onClose(help.Close)
 	return nil
-}
-
-func journalOptions(box *configs.Box) audit.Options {
-	options := audit.Options{SegmentSize: box.Audit.SegmentSize, Reserve: journalReserve}
-	if box.Audit.Durability == configs.StrictlySync {
-		options.Durability = audit.Strict
-	}
-	return options
 }
 
 func (a *Appliance) openHealth(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"schoolgate/acts"
 	"schoolgate/audit"
 	"schoolgate/clients"
 	"schoolgate/configs"
@@ -32,7 +33,7 @@ func Contain(ctx context.Context, cfg *configs.Config, c containment.Order) (str
 	if !errors.Is(err, control.ErrNotRunning) {
 		return said, err
 	}
-	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
+	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, acts.JournalOptions(&cfg.Box))
 	if err != nil {
 		return "", err
 	}

@@ -17,6 +17,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // evidenceKeyFile is the seed of the key that this box signs evidence with.
@@ -160,7 +161,7 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 // evidenceEvents are the log entries of an incident, in order.
 func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
 	have := map[policy.EventID]bool{}
-	journal, veil := audit.In(cfg.Box.Data), Veil(cfg)
+	journal, veil := audit.In(cfg.Box.Data), supply.Veil(cfg)
 	// Of a shared device: whoever else had signed in on it is another child.
 	mine := func(e *policy.Event) bool { return e.Person == "" || e.Person == i.Facts.Person }
 	if _, err := os.Stat(journal.Path); errors.Is(err, fs.ErrNotExist) {

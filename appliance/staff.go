@@ -1,38 +1,15 @@
 package appliance
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 
-	"schoolgate/audit"
-	"schoolgate/configs"
-	"schoolgate/control"
 	"schoolgate/policy"
 	"schoolgate/redaction"
-	"schoolgate/supply"
 )
 
 // maxAct bounds the record of one act on its way over the control socket, in bytes.
 const maxAct = 64 << 10
-
-// RecordAct writes what a person did with the box ([policy.StaffAct]) into its
-// journal and sets the event's number: through the daemon where one is running,
-// else by itself. What it returns nil for is on disk; on an error the act must not
-// be carried out, since nobody would know of it.
-func RecordAct(ctx context.Context, cfg *configs.Config, e *policy.Event) error {
-	err := control.Ask(ctx, cfg.Box.Data, "record", e, &e.ID)
-	if !errors.Is(err, control.ErrNotRunning) {
-		return err
-	}
-	redaction.Act(supply.AtRest(cfg), e)
-	journal, err := audit.Open(audit.In(cfg.Box.Data).Path, journalOptions(&cfg.Box))
-	if err != nil {
-		return err
-	}
-	return errors.Join(journal.Record(e), journal.Close())
-}
 
 // recordAct is RecordAct's other end.
 func (a *Appliance) recordAct(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"schoolgate/acts"
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/control"
@@ -31,11 +32,11 @@ func TestRecordAct(t *testing.T) {
 	go func() { served <- serveHTTP(ctx, l, a.controlHandler()) }()
 
 	running := policy.StaffAct(time.Now(), "dsl", "audit.search", "device tablet-7", "a parent asked")
-	if err := RecordAct(t.Context(), cfg, &running); err != nil || running.ID != 1 {
+	if err := acts.Record(t.Context(), cfg, &running); err != nil || running.ID != 1 {
 		t.Errorf("with the daemon: event %s, %v", running.ID, err)
 	}
 	forged := policy.Event{Time: time.Now(), Door: policy.DoorDNS, Host: "www.example.org"}
-	if err := RecordAct(t.Context(), cfg, &forged); err == nil || !strings.Contains(err.Error(), "not the act of a person") {
+	if err := acts.Record(t.Context(), cfg, &forged); err == nil || !strings.Contains(err.Error(), "not the act of a person") {
 		t.Errorf("a request as an act: %v, want it refused", err)
 	}
 	stop()
@@ -46,7 +47,7 @@ func TestRecordAct(t *testing.T) {
 		t.Error(err)
 	}
 	alone := policy.StaffAct(time.Now(), "dsl", "audit.search", "", "termly check")
-	if err := RecordAct(t.Context(), cfg, &alone); err != nil || alone.ID != 2 {
+	if err := acts.Record(t.Context(), cfg, &alone); err != nil || alone.ID != 2 {
 		t.Errorf("without the daemon: event %s, %v", alone.ID, err)
 	}
 	var got []string

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"schoolgate/acts"
 	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/redaction"
@@ -200,7 +201,7 @@ func SaveTerms(ctx context.Context, cfg *configs.Config, s TermsSaving) (TermsRe
 		return r, errors.New("terms: the second person must be another one")
 	}
 	act := policy.StaffAct(r.Time, r.By, "terms.save", r.subject(), r.Reason)
-	if err := RecordAct(ctx, cfg, &act); err != nil {
+	if err := acts.Record(ctx, cfg, &act); err != nil {
 		return r, fmt.Errorf("terms: not saved, since it could not be recorded: %w", err)
 	}
 	return r, r.keep(cfg)

@@ -1,15 +1,12 @@
 package appliance
 
 import (
-	"sync"
 	"time"
 
 	"schoolgate/categories"
-	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/redaction"
-	"schoolgate/supply"
 )
 
 // lists are the lists in force; nil before there are any.
@@ -49,10 +46,4 @@ func unsaidChange(lists policy.Classifier, c *incidents.Change) {
 	for _, text := range []*string{&c.Text, &c.To, &c.Number, &c.Changed} {
 		*text = redaction.Text(lists, *text)
 	}
-}
-
-// Veil is [redaction.Veil] with the lists of a box at rest, which are opened when the
-// first event asks for them.
-func Veil(cfg *configs.Config) func(*policy.Event) {
-	return redaction.Veil(sync.OnceValue(func() policy.Classifier { return supply.AtRest(cfg) }))
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"schoolgate/blocklists"
 	"schoolgate/categories"
@@ -130,4 +131,10 @@ func AtRest(cfg *configs.Config) policy.Classifier {
 		return nil
 	}
 	return redaction.Unreadable{}
+}
+
+// Veil is [redaction.Veil] with the lists of a box at rest, which are opened when the
+// first event asks for them.
+func Veil(cfg *configs.Config) func(*policy.Event) {
+	return redaction.Veil(sync.OnceValue(func() policy.Classifier { return AtRest(cfg) }))
 }

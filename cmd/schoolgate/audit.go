@@ -7,10 +7,10 @@ import (
 	"os"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 type auditCmd struct {
@@ -67,7 +67,7 @@ func (c *auditQuery) journal(s *session) (*configs.Config, audit.Dir, audit.Quer
 	if err == nil {
 		err = c.check(s, cfg, dir)
 	}
-	q.Veil = appliance.Veil(cfg)
+	q.Veil = supply.Veil(cfg)
 	return cfg, dir, q, loc, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"schoolgate/acts"
 	"schoolgate/appliance"
 	"schoolgate/configs"
 	"schoolgate/incidents"
@@ -89,7 +90,7 @@ func (c *registrar) register(s *session, cfg *configs.Config, act, subject, why 
 		return nil, "", err
 	}
 	read := policy.StaffAct(time.Now(), c.By, act, subject, why)
-	if err := appliance.RecordAct(s.ctx, cfg, &read); err != nil {
+	if err := acts.Record(s.ctx, cfg, &read); err != nil {
 		return nil, "", fmt.Errorf("not shown, since the reading cannot be put on record: %w", err)
 	}
 	r, err := incidents.ReadRegister(s.ctx, cfg.Box.Data)

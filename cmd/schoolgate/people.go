@@ -13,7 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"schoolgate/appliance"
+	"schoolgate/acts"
 	"schoolgate/clients"
 	"schoolgate/configs"
 	"schoolgate/policy"
@@ -55,7 +55,7 @@ func (c *configFlag) change(s *session, act string, by doer, do func(*configs.Co
 		return err
 	}
 	e := policy.StaffAct(time.Now(), (&reader{By: by.By}).by(), act, subject, by.Reason)
-	if err := appliance.RecordAct(s.ctx, cfg, &e); err != nil {
+	if err := acts.Record(s.ctx, cfg, &e); err != nil {
 		return fmt.Errorf("nothing was changed, since it cannot be put on record: %w", err)
 	}
 	return all.Write(peopleFile(cfg.Box))

@@ -12,8 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"schoolgate/acts"
 	"schoolgate/alerts"
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/policy"
@@ -36,7 +36,7 @@ func (r *reader) look(s *session, cfg *configs.Config, act, subject string) (pol
 		return 0, err
 	}
 	e := policy.StaffAct(time.Now(), r.by(), act, subject, r.Reason)
-	if err := appliance.RecordAct(s.ctx, cfg, &e); err != nil {
+	if err := acts.Record(s.ctx, cfg, &e); err != nil {
 		return 0, fmt.Errorf("nothing is shown, since the look could not be recorded: %w", err)
 	}
 	return e.ID, nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"schoolgate/acts"
 	"schoolgate/appliance"
 	"schoolgate/incidents"
 	"schoolgate/policy"
@@ -154,7 +155,7 @@ func (c *incidentsUnsealCmd) Run(s *session) error {
 	}
 	for _, who := range []string{c.By, c.Second} {
 		act := policy.StaffAct(time.Now(), who, actUnseal, strings.ToUpper(c.Ref), c.Reason+"; with both keys, by "+c.By+" and "+c.Second)
-		if err := appliance.RecordAct(s.ctx, cfg, &act); err != nil {
+		if err := acts.Record(s.ctx, cfg, &act); err != nil {
 			return fmt.Errorf("not shown, since it cannot be put on record: %w", err)
 		}
 	}

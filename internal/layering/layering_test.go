@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"firewall":    {"policy"},
 	"redaction":   {"policy"},
 	"helpcount":   {"policy"},
+	"acts":        {"policy", "configs", "audit", "control", "redaction", "supply"},
 	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
@@ -58,11 +59,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing",
+		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},
