@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"schoolgate/audit"
+	"schoolgate/retention"
 )
 
 const (
@@ -41,7 +42,7 @@ func (a *Appliance) runRetention(ctx context.Context) error {
 
 // retain is one run, with the index looked after.
 func (a *Appliance) retain(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
-	report, err := a.journal.Retain(ctx, retentionOf(a.config.Load()), o)
+	report, err := a.journal.Retain(ctx, retention.Of(a.config.Load()), o)
 	if report.Behind > 0 {
 		a.log.Error("the clock has jumped ahead since old records were last removed: only two days' worth goes each day, until it is confirmed "+
 			"(schoolgate audit retention --run --trust-clock)", "behind", report.Behind.Round(time.Hour).String())
@@ -61,15 +62,15 @@ func spaceScarce(dir string) bool {
 	return err == nil && d.used() > diskScarce
 }
 
-// serveHeld is held's other end.
+// serveHeld is the other end of a [retention.Request].
 func (a *Appliance) serveHeld(w http.ResponseWriter, r *http.Request) {
-	var q heldRequest
+	var q retention.Request
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAct)).Decode(&q); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	q.clean(a.lists())
-	reply, err := q.carryOut(r.Context(), a.journal, a.config.Load().School.Policy.Timetable.Location, a.retain)
+	q.Clean(a.lists())
+	reply, err := q.CarryOut(r.Context(), a.journal, a.config.Load().School.Policy.Timetable.Location, a.retain)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return

@@ -11,7 +11,7 @@ import (
 // maxAct bounds the record of one act on its way over the control socket, in bytes.
 const maxAct = 64 << 10
 
-// recordAct is RecordAct's other end.
+// recordAct is the other end of [acts.Record].
 func (a *Appliance) recordAct(w http.ResponseWriter, r *http.Request) {
 	var e policy.Event
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAct)).Decode(&e); err != nil {

@@ -11,6 +11,7 @@ import (
 	"schoolgate/configs"
 	"schoolgate/incidents"
 	"schoolgate/policy"
+	"schoolgate/retention"
 )
 
 type incidentsCmd struct {
@@ -308,7 +309,7 @@ func (c *incidentsHoldCmd) Run(s *session) error {
 	}
 	i, err := r.Get(c.Ref, incidents.Role(c.role()))
 	if err == nil && !i.Held && i.Status != incidents.Closed {
-		err = appliance.HoldLog(s.ctx, cfg, s.stdout, &i, c.By, c.Reason)
+		err = retention.HoldLog(s.ctx, cfg, s.stdout, &i, c.By, c.Reason)
 	}
 	if err != nil {
 		return err

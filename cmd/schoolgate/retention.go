@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/retention"
 )
 
 type auditRetentionCmd struct {
@@ -37,7 +37,7 @@ func (c *auditRetentionCmd) Run(s *session) error {
 		fmt.Fprintln(s.stdout, counted(len(receipts), "receipt"))
 		return err
 	case c.Now:
-		lines, err := appliance.Retain(s.ctx, cfg, c.TrustClock, c.By, c.Reason)
+		lines, err := retention.Run(s.ctx, cfg, c.TrustClock, c.By, c.Reason)
 		for _, line := range lines {
 			fmt.Fprintln(s.stdout, line)
 		}
@@ -46,7 +46,7 @@ func (c *auditRetentionCmd) Run(s *session) error {
 		}
 		return err
 	}
-	return appliance.PrintRetention(s.ctx, s.stdout, cfg)
+	return retention.Print(s.ctx, s.stdout, cfg)
 }
 
 // nothing says why a run removed nothing, as far as that can be told.
@@ -100,7 +100,7 @@ func (c *auditHoldAddCmd) Run(s *session) error {
 			return fmt.Errorf("%s: bad moment %q: want 2026-11-24T09:00, 09:00 or 2h", m.flag, m.text)
 		}
 	}
-	if h, err = appliance.AddHold(s.ctx, cfg, h); err != nil {
+	if h, err = retention.AddHold(s.ctx, cfg, h); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
@@ -137,7 +137,7 @@ func (c *auditHoldLiftCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	h, err := appliance.LiftHold(s.ctx, cfg, c.ID, c.By, c.Second, c.Reason)
+	h, err := retention.LiftHold(s.ctx, cfg, c.ID, c.By, c.Second, c.Reason)
 	if err == nil {
 		_, err = fmt.Fprintln(s.stdout, h.In(cfg.School.Policy.Timetable.Location))
 	}

@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"redaction":   {"policy"},
 	"helpcount":   {"policy"},
 	"acts":        {"policy", "configs", "audit", "control", "redaction", "supply"},
+	"retention":   {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
 	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
@@ -59,11 +60,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts",
+		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts", "retention",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},

@@ -1,4 +1,4 @@
-package appliance
+package retention
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"schoolgate/supply"
 )
 
-// retentionOf is what the school's policy says.
-func retentionOf(cfg *configs.Config) audit.Retention {
+// Of is what the school's policy says.
+func Of(cfg *configs.Config) audit.Retention {
 	const day = 24 * time.Hour
 	days, school := cfg.School.Retention, cfg.School.Policy
 	return audit.Retention{
@@ -37,8 +37,8 @@ func retentionOf(cfg *configs.Config) audit.Retention {
 	}
 }
 
-// held is what commands ask of legal holds and retention, over the control socket.
-type heldRequest struct {
+// Request is what commands ask of legal holds and retention, over the control socket.
+type Request struct {
 	Add  *audit.Hold `json:"add,omitempty"`
 	Lift int         `json:"lift,omitempty"`
 	By   string      `json:"by,omitempty"`
@@ -50,13 +50,14 @@ type heldRequest struct {
 	TrustClock bool `json:"trust_clock,omitempty"`
 }
 
-type heldReply struct {
+// Reply is what came of a request.
+type Reply struct {
 	Hold  audit.Hold `json:"hold"`
 	Lines []string   `json:"lines,omitempty"`
 }
 
-// carryOut does it with an open journal.
-func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, loc *time.Location, retain func(context.Context, audit.RetainOptions) (audit.RetainReport, error)) (reply heldReply, err error) {
+// CarryOut does it with an open journal.
+func (q *Request) CarryOut(ctx context.Context, j *audit.Journal, loc *time.Location, retain func(context.Context, audit.RetainOptions) (audit.RetainReport, error)) (reply Reply, err error) {
 	switch {
 	case q.Add != nil:
 		reply.Hold, err = j.AddHold(*q.Add)
@@ -90,16 +91,16 @@ func (q *heldRequest) carryOut(ctx context.Context, j *audit.Journal, loc *time.
 	return reply, err
 }
 
-// clean takes addresses of mandatory lists out of the words in it.
-func (q *heldRequest) clean(lists policy.Classifier) {
+// Clean takes addresses of mandatory lists out of the words in it.
+func (q *Request) Clean(lists policy.Classifier) {
 	q.Why = redaction.Text(lists, q.Why)
 	if q.Add != nil {
 		q.Add.Reason = redaction.Text(lists, q.Add.Reason)
 	}
 }
 
-// held carries a request out, through the daemon where one is running.
-func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldReply, err error) {
+// ask carries a request out, through the daemon where one is running.
+func ask(ctx context.Context, cfg *configs.Config, q Request) (reply Reply, err error) {
 	err = control.Ask(ctx, cfg.Box.Data, "held", q, &reply)
 	if !errors.Is(err, control.ErrNotRunning) {
 		return reply, err
@@ -108,9 +109,9 @@ func held(ctx context.Context, cfg *configs.Config, q heldRequest) (reply heldRe
 	if err != nil {
 		return reply, err
 	}
-	q.clean(supply.AtRest(cfg))
-	reply, err = q.carryOut(ctx, j, cfg.School.Policy.Timetable.Location, func(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
-		return j.Retain(ctx, retentionOf(cfg), o)
+	q.Clean(supply.AtRest(cfg))
+	reply, err = q.CarryOut(ctx, j, cfg.School.Policy.Timetable.Location, func(ctx context.Context, o audit.RetainOptions) (audit.RetainReport, error) {
+		return j.Retain(ctx, Of(cfg), o)
 	})
 	return reply, errors.Join(err, j.Close())
 }
@@ -123,27 +124,27 @@ func samePerson(a, b string) bool {
 
 // AddHold keeps what a legal hold matches from being removed, from now on.
 func AddHold(ctx context.Context, cfg *configs.Config, h audit.Hold) (audit.Hold, error) {
-	reply, err := held(ctx, cfg, heldRequest{Add: &h})
+	reply, err := ask(ctx, cfg, Request{Add: &h})
 	return reply.Hold, err
 }
 
 // LiftHold ends a legal hold, as by and a second person agree.
 func LiftHold(ctx context.Context, cfg *configs.Config, id int, by, second, why string) (audit.Hold, error) {
-	reply, err := held(ctx, cfg, heldRequest{Lift: id, By: by, Second: second, Why: why})
+	reply, err := ask(ctx, cfg, Request{Lift: id, By: by, Second: second, Why: why})
 	return reply.Hold, err
 }
 
-// Retain removes what is due now, and tells in lines what that was. With trust a
+// Run removes what is due now, and tells in lines what that was. With trust a
 // person, by, says that the clock is right however far it has jumped.
-func Retain(ctx context.Context, cfg *configs.Config, trust bool, by, why string) ([]string, error) {
-	reply, err := held(ctx, cfg, heldRequest{Run: true, TrustClock: trust, By: by, Why: why})
+func Run(ctx context.Context, cfg *configs.Config, trust bool, by, why string) ([]string, error) {
+	reply, err := ask(ctx, cfg, Request{Run: true, TrustClock: trust, By: by, Why: why})
 	return reply.Lines, err
 }
 
-// PrintRetention is the table of S16: what is kept for how long, how old the oldest
+// Print is the table of S16: what is kept for how long, how old the oldest
 // is, and when it goes.
-func PrintRetention(ctx context.Context, out io.Writer, cfg *configs.Config) error {
-	dir, r := audit.In(cfg.Box.Data), retentionOf(cfg)
+func Print(ctx context.Context, out io.Writer, cfg *configs.Config) error {
+	dir, r := audit.In(cfg.Box.Data), Of(cfg)
 	holdings, err := dir.Holdings(ctx, r)
 	if err != nil {
 		return err
