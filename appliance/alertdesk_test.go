@@ -14,6 +14,7 @@ import (
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/evidence"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -93,7 +94,7 @@ func TestSharedTablet(t *testing.T) { // R27, R76
 	}
 	f.More = append(f.More, 2) // as one of before
 	var out bytes.Buffer
-	if _, err := WriteEvidence(t.Context(), cfg, &out, &incidents.Incident{ID: 1, Facts: f}, Evidence{By: "A DSL", Reason: "the police asked", Around: time.Hour}); err != nil {
+	if _, err := evidence.Write(t.Context(), cfg, &out, &incidents.Incident{ID: 1, Facts: f}, evidence.Options{By: "A DSL", Reason: "the police asked", Around: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if text := out.String(); !strings.Contains(text, "mine") || !strings.Contains(text, "nobody signed in") || strings.Contains(text, "theirs") || strings.Contains(text, "pupil-b") {

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/evidence"
 	"schoolgate/incidents"
 )
 
@@ -32,7 +32,7 @@ func (c *incidentsEvidenceCmd) Run(s *session) error {
 		return err
 	}
 	var out bytes.Buffer
-	key, err := appliance.WriteEvidence(s.ctx, cfg, &out, &i, appliance.Evidence{By: c.By, Reason: c.Reason, Around: c.Around})
+	key, err := evidence.Write(s.ctx, cfg, &out, &i, evidence.Options{By: c.By, Reason: c.Reason, Around: c.Around})
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *incidentsKeyCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	key, err := appliance.EvidenceKey(cfg)
+	key, err := evidence.Key(cfg)
 	if err != nil {
 		return err
 	}

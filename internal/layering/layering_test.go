@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"helpcount":   {"policy"},
 	"acts":        {"policy", "configs", "audit", "control", "redaction", "supply"},
 	"retention":   {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
+	"evidence":    {"policy", "configs", "audit", "supply", "incidents"},
 	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
@@ -64,7 +65,7 @@ var mayImport = map[string][]string{
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},

@@ -1,4 +1,4 @@
-package appliance
+package evidence
 
 import (
 	"context"
@@ -20,16 +20,16 @@ import (
 	"schoolgate/supply"
 )
 
-// evidenceKeyFile is the seed of the key that this box signs evidence with.
-const evidenceKeyFile = "evidence.key"
+// keyFile is the seed of the key that this box signs evidence with.
+const keyFile = "evidence.key"
 
-// EvidenceKey is that key, made on first use. Its public half should be handed out
+// Key is that key, made on first use. Its public half should be handed out
 // before it is needed: on paper, in a mail to the governors.
-func EvidenceKey(cfg *configs.Config) (ed25519.PrivateKey, error) {
-	path := filepath.Join(cfg.Box.Data, evidenceKeyFile)
+func Key(cfg *configs.Config) (ed25519.PrivateKey, error) {
+	path := filepath.Join(cfg.Box.Data, keyFile)
 	seed, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		seed, err = makeEvidenceKey(path)
+		seed, err = makeKey(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key for evidence: %w", err)
@@ -40,14 +40,14 @@ func EvidenceKey(cfg *configs.Config) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// makeEvidenceKey puts a new key in place, whole; the first to do so wins.
-func makeEvidenceKey(path string) ([]byte, error) {
+// makeKey puts a new key in place, whole; the first to do so wins.
+func makeKey(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed)
-	f, err := os.CreateTemp(filepath.Dir(path), evidenceKeyFile+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), keyFile+".*")
 	if err != nil {
 		return nil, err
 	}
@@ -103,24 +103,24 @@ type bundleStep struct {
 	incidents.Change
 }
 
-// Evidence is what goes into a bundle.
-type Evidence struct {
+// Options is what goes into a bundle.
+type Options struct {
 	By, Reason string
 	Around     time.Duration // of the incident's time, for the same device
 }
 
-// maxEvidence bounds the log entries of a bundle.
-const maxEvidence = 20000
+// maxEvents bounds the log entries of a bundle.
+const maxEvents = 20000
 
-// WriteEvidence writes what the register and the log hold of an incident: all of its
+// Write writes what the register and the log hold of an incident: all of its
 // steps, the log entries it names, and what the same device asked for around that
 // time. Nothing of another child is in it.
-func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *incidents.Incident, o Evidence) (ed25519.PublicKey, error) {
-	key, err := EvidenceKey(cfg)
+func Write(ctx context.Context, cfg *configs.Config, w io.Writer, i *incidents.Incident, o Options) (ed25519.PublicKey, error) {
+	key, err := Key(cfg)
 	if err != nil {
 		return nil, err
 	}
-	events, unreadable, err := evidenceEvents(ctx, cfg, i, o.Around)
+	events, unreadable, err := eventsOf(ctx, cfg, i, o.Around)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +158,8 @@ func WriteEvidence(ctx context.Context, cfg *configs.Config, w io.Writer, i *inc
 	return public, b.Close()
 }
 
-// evidenceEvents are the log entries of an incident, in order.
-func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
+// eventsOf are the log entries of an incident, in order.
+func eventsOf(ctx context.Context, cfg *configs.Config, i *incidents.Incident, around time.Duration) (list []policy.Event, unreadable int, err error) {
 	have := map[policy.EventID]bool{}
 	journal, veil := audit.In(cfg.Box.Data), supply.Veil(cfg)
 	// Of a shared device: whoever else had signed in on it is another child.
@@ -186,7 +186,7 @@ func evidenceEvents(ctx context.Context, cfg *configs.Config, i *incidents.Incid
 			list = append(list, e)
 		}
 	}
-	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvidence, Veil: veil}
+	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvents, Veil: veil}
 	if q.Device == "" {
 		q.Client = i.Facts.Client
 	}
