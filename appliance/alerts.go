@@ -15,6 +15,7 @@ import (
 	"schoolgate/alerts"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/desk"
 )
 
 // alerting is the alert service in force. Each instance has a registry of its
@@ -69,7 +70,7 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 	}
 	registry := prometheus.NewRegistry()
 	c := alerts.Config{
-		Dir: alerts.In(cfg.Box.Data), Source: a.journal, Ahead: audit.ErrAhead, Plan: alertPlan(cfg),
+		Dir: alerts.In(cfg.Box.Data), Source: a.journal, Ahead: audit.ErrAhead, Plan: desk.Plan(cfg),
 		Console: cfg.Box.Console.URL, Location: cfg.School.Policy.Timetable.Location,
 		Quiet: cfg.School.Alerts.Quiet, Log: a.log, Registerer: registry,
 	}
@@ -90,7 +91,7 @@ func (a *Appliance) newAlerts(cfg *configs.Config) (*alertService, error) {
 // service that cannot be built leaves the old settings at work.
 func (a *Appliance) reloadAlerts(old, new *configs.Config) error {
 	if reflect.DeepEqual(old.Box.Mail, new.Box.Mail) && old.Box.Console == new.Box.Console &&
-		reflect.DeepEqual(old.School.Alerts, new.School.Alerts) && reflect.DeepEqual(alertPlan(old), alertPlan(new)) {
+		reflect.DeepEqual(old.School.Alerts, new.School.Alerts) && reflect.DeepEqual(desk.Plan(old), desk.Plan(new)) {
 		return nil
 	}
 	err := a.startAlerts(new)
@@ -188,6 +189,6 @@ func TestMail(ctx context.Context, cfg *configs.Config) ([]alerts.Answer, error)
 	if mailer == nil && hooks == nil {
 		return nil, errors.New("no mail server is configured: set mail.server in schoolgate.yaml")
 	}
-	plan := alertPlan(cfg)
+	plan := desk.Plan(cfg)
 	return alerts.Test(ctx, &plan, mailer, hooks), nil
 }

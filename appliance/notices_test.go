@@ -10,6 +10,7 @@ import (
 
 	"schoolgate/alerts"
 	"schoolgate/configs"
+	"schoolgate/desk"
 	"schoolgate/supply"
 )
 
@@ -59,7 +60,7 @@ func TestITHearsOfTheBoxAndOfNoAlert(t *testing.T) {
 		{Roles: []string{"head"}, Mail: "head@school.example"},
 	}
 	cfg.School.Alerts.Night = []string{"it"}
-	p := alertPlan(cfg)
+	p := desk.Plan(cfg)
 	saturday := time.Date(2026, 11, 28, 23, 0, 0, 0, time.UTC)
 	for _, a := range []alerts.Alert{{Severity: 5}, {Severity: 5, Adult: true}, {Severity: 5, Roles: []string{"it"}}} {
 		if got := p.To(&a, saturday); !slices.Equal(got, []string{"head@school.example"}) {

@@ -22,6 +22,7 @@ import (
 
 	"schoolgate/audit"
 	"schoolgate/blockpage"
+	"schoolgate/desk"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/redaction"
@@ -192,7 +193,7 @@ func (a *Appliance) keepTold(w http.ResponseWriter, r *http.Request, client neti
 	if err != nil {
 		return err
 	}
-	f := facts(&e)
+	f := desk.Facts(&e)
 	i, err := a.register.Do(incidents.Command{
 		Act: incidents.ActOpen, By: toldBy, Change: incidents.Change{
 			Kind: incidents.Told, Source: incidents.SourcePage, Facts: &f, Text: redaction.Text(a.lists(), a.wordsOf(&e, r.PostForm.Get("words"))),

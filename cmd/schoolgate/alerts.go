@@ -9,6 +9,7 @@ import (
 
 	"schoolgate/alerts"
 	"schoolgate/appliance"
+	"schoolgate/desk"
 )
 
 type alertsCmd struct {
@@ -28,12 +29,12 @@ type readerFlags struct {
 	As string `help:"Your role (dsl, deputy, head, chair) or your mail address in policy.yaml." default:"dsl" placeholder:"ROLE"`
 }
 
-func (c *readerFlags) desk(s *session, by string) (*appliance.AlertDesk, *time.Location, error) {
+func (c *readerFlags) desk(s *session, by string) (*desk.Desk, *time.Location, error) {
 	cfg, err := c.load(s)
 	if err != nil {
 		return nil, nil, err
 	}
-	desk, err := appliance.OpenAlertDesk(cfg, alerts.Reader{As: c.As, By: by})
+	desk, err := desk.Open(cfg, alerts.Reader{As: c.As, By: by})
 	return desk, cfg.School.Policy.Timetable.Location, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"schoolgate/acts"
 	"schoolgate/appliance"
 	"schoolgate/configs"
+	"schoolgate/desk"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 	"schoolgate/retention"
@@ -158,12 +159,12 @@ func (c *incidentsOpenCmd) Run(s *session) error {
 		if perr != nil {
 			return perr
 		}
-		f, subject, err = appliance.FactsOf(s.ctx, cfg, id)
+		f, subject, err = desk.FactsOf(s.ctx, cfg, id)
 	case c.Alert != "":
 		change.Source = incidents.SourceAlert
-		f, subject, err = appliance.FactsOfAlert(s.ctx, cfg, c.Alert, incidents.Role(c.role()))
+		f, subject, err = desk.FactsOfAlert(s.ctx, cfg, c.Alert, incidents.Role(c.role()))
 	case c.Device != "":
-		f, subject, err = appliance.FactsAround(s.ctx, cfg, c.Device, at)
+		f, subject, err = desk.FactsAround(s.ctx, cfg, c.Device, at)
 	}
 	if err != nil {
 		return err

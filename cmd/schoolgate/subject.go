@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
+	"schoolgate/desk"
 	"schoolgate/incidents"
 )
 
@@ -175,7 +175,7 @@ func packed(name string, from fs.FS) (err error) {
 
 // alertsOf is the closed alerts of a person or device, as far as they are told of them.
 func alertsOf(cfg *configs.Config, person, device string) (list []audit.SubjectAlert, open int, err error) {
-	closed, open, err := appliance.AlertsOf(cfg, person, device)
+	closed, open, err := desk.AlertsOf(cfg, person, device)
 	for i := range closed {
 		a := &closed[i]
 		list = append(list, audit.SubjectAlert{

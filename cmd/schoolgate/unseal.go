@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"schoolgate/acts"
-	"schoolgate/appliance"
+	"schoolgate/desk"
 	"schoolgate/incidents"
 	"schoolgate/policy"
 )
@@ -137,7 +137,7 @@ func (c *incidentsUnsealCmd) Run(s *session) error {
 	if len(strings.TrimSpace(c.Reason)) < 5 {
 		return errors.New("say why, so that it can be understood later: --reason")
 	}
-	sealed, err := appliance.SealedAddress(s.ctx, cfg, c.Ref, role)
+	sealed, err := desk.SealedAddress(s.ctx, cfg, c.Ref, role)
 	if err != nil {
 		return err
 	}

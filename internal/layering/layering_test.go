@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"acts":        {"policy", "configs", "audit", "control", "redaction", "supply"},
 	"retention":   {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
 	"evidence":    {"policy", "configs", "audit", "supply", "incidents"},
+	"desk":        {"policy", "configs", "audit", "control", "supply", "acts", "alerts", "incidents"},
 	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"control":     nil, // a socket, and what goes over it is its users'
 	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
@@ -61,11 +62,11 @@ var mayImport = map[string][]string{
 
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
-		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts", "retention",
+		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts", "retention", "desk",
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "desk", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},

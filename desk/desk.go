@@ -1,4 +1,4 @@
-package appliance
+package desk
 
 import (
 	"context"
@@ -18,17 +18,17 @@ import (
 	"schoolgate/supply"
 )
 
-// AlertDesk is where people look at alerts and answer them, on the box: for one
+// Desk is where people look at alerts and answer them, on the box: for one
 // reader, who sees only what is theirs to see (R35, R36).
-type AlertDesk struct {
+type Desk struct {
 	Reader  alerts.Reader
 	Listing alerts.Listing // what the reader may see
 	cfg     *configs.Config
 }
 
-// OpenAlertDesk reads the alerts kept on the box, also while the appliance runs.
-func OpenAlertDesk(cfg *configs.Config, r alerts.Reader) (*AlertDesk, error) {
-	plan := alertPlan(cfg)
+// Open reads the alerts kept on the box, also while the appliance runs.
+func Open(cfg *configs.Config, r alerts.Reader) (*Desk, error) {
+	plan := Plan(cfg)
 	if err := plan.CheckReader(r.As); err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func OpenAlertDesk(cfg *configs.Config, r alerts.Reader) (*AlertDesk, error) {
 	before := len(listing.Alerts)
 	listing.Alerts = slices.DeleteFunc(listing.Alerts, hidden)
 	listing.Total -= before - len(listing.Alerts)
-	return &AlertDesk{Reader: r, Listing: listing, cfg: cfg}, nil
+	return &Desk{Reader: r, Listing: listing, cfg: cfg}, nil
 }
 
 // errNoAlert is the answer for a reference that there is not, and for one that
@@ -48,7 +48,7 @@ func OpenAlertDesk(cfg *configs.Config, r alerts.Reader) (*AlertDesk, error) {
 var errNoAlert = errors.New("there is no such alert for you to see")
 
 // Find is the alert of a reference.
-func (d *AlertDesk) Find(reference string) (*alerts.Alert, error) {
+func (d *Desk) Find(reference string) (*alerts.Alert, error) {
 	id, err := alerts.ParseReference(reference)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (d *AlertDesk) Find(reference string) (*alerts.Alert, error) {
 
 // Earlier are other alerts of the same device, or the same address where there is no
 // device, the newest first.
-func (d *AlertDesk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
+func (d *Desk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
 	for i := range d.Listing.Alerts {
 		o := &d.Listing.Alerts[i]
 		same := o.Device == a.Device && (a.Device != "" || o.Client == a.Client) && o.Person == a.Person
@@ -75,7 +75,7 @@ func (d *AlertDesk) Earlier(a *alerts.Alert) (list []*alerts.Alert) {
 }
 
 // Events are what the alert is made of, from the journal; gaps in it are told.
-func (d *AlertDesk) Events(ctx context.Context, a *alerts.Alert) (events []policy.Event, err error) {
+func (d *Desk) Events(ctx context.Context, a *alerts.Alert) (events []policy.Event, err error) {
 	if len(a.Events) == 0 {
 		return nil, nil
 	}
@@ -109,7 +109,7 @@ func isOf(a *alerts.Alert, e *policy.Event) bool {
 
 // Told are the incidents that pupils opened by the button on a page, of an alert that
 // told of it, as far as the reader may see them.
-func (d *AlertDesk) Told(ctx context.Context, a *alerts.Alert) (refs []string, err error) {
+func (d *Desk) Told(ctx context.Context, a *alerts.Alert) (refs []string, err error) {
 	if a.Theme != incidents.ThemeTold {
 		return nil, nil
 	}
@@ -135,7 +135,7 @@ func (d *AlertDesk) Told(ctx context.Context, a *alerts.Alert) (refs []string, e
 // Act answers an alert: it is written into the journal, from where the running
 // appliance learns of it. It reports whether that has been seen to happen; it will
 // when the appliance runs.
-func (d *AlertDesk) Act(ctx context.Context, a *alerts.Alert, act, note string) (done bool, err error) {
+func (d *Desk) Act(ctx context.Context, a *alerts.Alert, act, note string) (done bool, err error) {
 	if d.Reader.By == "" {
 		return false, errors.New("say who you are: --by NAME")
 	}
@@ -150,7 +150,7 @@ func (d *AlertDesk) Act(ctx context.Context, a *alerts.Alert, act, note string) 
 }
 
 // await waits for the appliance to have read an act.
-func (d *AlertDesk) await(ctx context.Context, id policy.EventID) bool {
+func (d *Desk) await(ctx context.Context, id policy.EventID) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for running := true; running; {

@@ -1,4 +1,4 @@
-package appliance
+package desk
 
 import (
 	"bytes"
@@ -66,7 +66,7 @@ func TestIncidentOfAnAlertIsOfTheGravest(t *testing.T) {
 	if err != nil || about != incidents.Pupils || f.Words != "gravest" || f.Event != 2 || f.Severity != 5 || !slices.Equal(f.More, []policy.EventID{1, 3}) {
 		t.Errorf("the incident says %+v of %q, %v", f, about, err)
 	}
-	d, err := OpenAlertDesk(cfg, alerts.Reader{As: "dsl"})
+	d, err := Open(cfg, alerts.Reader{As: "dsl"})
 	if err != nil {
 		t.Fatal(err)
 	}

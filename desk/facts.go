@@ -1,4 +1,4 @@
-package appliance
+package desk
 
 import (
 	"context"
@@ -27,14 +27,15 @@ func FactsOf(ctx context.Context, cfg *configs.Config, id policy.EventID) (incid
 		return incidents.Facts{}, "", fmt.Errorf("%s is what a member of staff did with the box, and no request", id)
 	}
 	supply.Veil(cfg)(&e)
-	return facts(&e), subject(cfg, &e), nil
+	return Facts(&e), subject(cfg, &e), nil
 }
 
 // maxBlob bounds a sealed address that an incident keeps, so that it outlives the
 // log's retention.
 const maxBlob = 4000
 
-func facts(e *policy.Event) incidents.Facts {
+// Facts is what an event itself says, for the register.
+func Facts(e *policy.Event) incidents.Facts {
 	f := incidents.Facts{
 		Event: e.ID, Time: e.Time, Client: e.Client, Device: e.Device, Group: e.Group, Profile: e.Profile, Person: e.Person,
 		Category: e.Category.Class().Title, Theme: e.Theme, Words: e.Words, Verdict: e.Verdict.String(), Severity: e.Severity,
@@ -64,7 +65,7 @@ func address(e *policy.Event) string {
 // deputy, where it is theirs by the policy; a member of staff, by the profile the
 // request was decided under; or else pupils. It is for those who hear of the alert.
 func subject(cfg *configs.Config, e *policy.Event) incidents.Subject {
-	plan := alertPlan(cfg)
+	plan := Plan(cfg)
 	named, leads := plan.Whose(e)
 	if leads {
 		return incidents.Head
@@ -78,7 +79,7 @@ func subject(cfg *configs.Config, e *policy.Event) incidents.Subject {
 // FactsOfAlert is what the log says of an alert's events: of the gravest, with the
 // numbers of the others.
 func FactsOfAlert(ctx context.Context, cfg *configs.Config, reference string, role incidents.Role) (incidents.Facts, incidents.Subject, error) {
-	desk, err := OpenAlertDesk(cfg, alerts.Reader{As: string(role)})
+	desk, err := Open(cfg, alerts.Reader{As: string(role)})
 	if err != nil {
 		return incidents.Facts{}, "", err
 	}
@@ -99,7 +100,7 @@ func FactsOfAlert(ctx context.Context, cfg *configs.Config, reference string, ro
 			gravest = &events[n]
 		}
 	}
-	f := facts(gravest)
+	f := Facts(gravest)
 	f.Alert = a.Reference()
 	for n := range events {
 		if id := events[n].ID; id != gravest.ID && len(f.More) < maxMore {
@@ -154,7 +155,7 @@ func FactsAround(ctx context.Context, cfg *configs.Config, device string, at tim
 		return incidents.Facts{Time: at, Device: q.Device, Client: q.Client}, incidents.Pupils, nil
 	}
 	supply.Veil(cfg)(&best)
-	f := facts(&best)
+	f := Facts(&best)
 	for _, o := range more {
 		if o.id != best.ID && (o.person == "" || o.person == best.Person) { // who else had signed in on it has no part in this
 			f.More = append(f.More, o.id)

@@ -1,4 +1,4 @@
-package appliance
+package desk
 
 import (
 	"time"
@@ -8,8 +8,8 @@ import (
 	"schoolgate/policy"
 )
 
-// alertPlan is who hears of what and when, as the school has it in its policy.
-func alertPlan(cfg *configs.Config) alerts.Plan {
+// Plan is who hears of what and when, as the school has it in its policy.
+func Plan(cfg *configs.Config) alerts.Plan {
 	c := &cfg.School.Alerts
 	p := alerts.Plan{
 		Bands: map[string]policy.AgeBand{}, Escalate: c.Escalate, Night: c.Night, AtOnce: uint8(c.AtOnce),
