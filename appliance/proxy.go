@@ -232,10 +232,10 @@ func (a *Appliance) inspectCheck() []Check {
 	}
 	if list := a.proxy.Untrusting(); len(list) > 0 {
 		const some = 20
-		c.Say += fmt.Sprintf("; the school's certificate is not trusted by %s: %s", counted(len(list), "device"), strings.Join(texts(list[:min(some, len(list))]), ", "))
+		c.Say += fmt.Sprintf("; the school's certificate is not trusted by %s: %s", number(len(list), "device"), strings.Join(texts(list[:min(some, len(list))]), ", "))
 	}
 	if n := len(a.proxy.Pinned()); n > 0 {
-		c.Say += fmt.Sprintf("; apps refuse it on devices that trust it, for %s (schoolgate ca untrusting)", counted(n, "site"))
+		c.Say += fmt.Sprintf("; apps refuse it on devices that trust it, for %s (schoolgate ca untrusting)", number(n, "site"))
 	}
 	return []Check{c}
 }
@@ -250,4 +250,11 @@ type pages struct {
 func (p pages) Page(h http.Header, r policy.Ruling, e *policy.Event, gzip bool) ([]byte, error) {
 	school := p.config.Load().School
 	return blockpage.Pages{School: school.Name, Ask: school.Ask, Token: p.token, Onward: p.onward}.Page(h, r, e, gzip)
+}
+
+func number(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

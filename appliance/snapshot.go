@@ -14,6 +14,7 @@ import (
 	"schoolgate/containment"
 	"schoolgate/policy"
 	"schoolgate/supply"
+	"schoolgate/terms/revisions"
 )
 
 // openStore opens the category store in force: the last good version, or, on a
@@ -200,7 +201,7 @@ func (a *Appliance) reload() (string, error) {
 		return "", err
 	}
 	<-a.watch.ready // two revisions at once would have the same number
-	heard, err := a.takeTerms(cfg)
+	heard, err := revisions.TakeUp(cfg, a.journal)
 	if err != nil {
 		return "", err
 	}

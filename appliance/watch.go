@@ -77,7 +77,7 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 		s.Mandatory, s.Secret = list, policy.NewSecret(address+" (searched for at "+q.Host.String()+")")
 		return s
 	}
-	if hit, said, spoke := hear(w.phrases(), r.Profile, words); spoke {
+	if hit, said, spoke := terms.Hear(w.phrases(), r.Profile, words); spoke {
 		s.Theme = hit.Theme.String()
 		if s.Shielded = hit.Theme.Shielded(); s.Shielded {
 			return s // and counted by the day
@@ -89,32 +89,6 @@ func (w *watch) Search(q *policy.Request, r *policy.Ruling, body proxy.Body) (s 
 		s.Words = terms.Clip(words)
 	}
 	return s
-}
-
-// hear is the gravest phrase in a search by somebody of a profile; nobody's is that of
-// the youngest pupil.
-func hear(set *terms.Set, p *policy.Profile, words string) (hit terms.Hit, said string, ok bool) {
-	band := policy.EYFS
-	if p != nil {
-		band = p.Band
-	}
-	return set.MatchOf(words, band, watched(p))
-}
-
-// Hear is what a watch would have raised of a search by somebody of a profile.
-func Hear(set *terms.Set, p *policy.Profile, words string) (terms.Hit, bool) {
-	hit, _, ok := hear(set, p, words)
-	return hit, ok
-}
-
-// watched is the themes that a profile is listened to for.
-func watched(p *policy.Profile) (set terms.ThemeSet) {
-	for _, theme := range terms.Themes() {
-		if p.Watches(theme.String()) {
-			set = set.With(theme)
-		}
-	}
-	return set
 }
 
 // watchCheck tells where the school's own phrases are not in force.

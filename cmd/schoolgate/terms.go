@@ -9,10 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"schoolgate/appliance"
 	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/terms"
+	"schoolgate/terms/revisions"
 )
 
 type termsCmd struct {
@@ -81,7 +81,7 @@ func (c *termsCheckCmd) set(s *session) (*terms.Set, error) {
 		set, _, err := tried(s, c.Packs)
 		return set, err
 	}
-	set, _, err := appliance.TermsInForce(cfg)
+	set, _, err := revisions.InForce(cfg)
 	if set != nil && err != nil {
 		fmt.Fprintln(s.stderr, "note:", err)
 		err = nil

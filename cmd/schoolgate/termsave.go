@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"schoolgate/appliance"
 	"schoolgate/control"
 	"schoolgate/terms"
+	"schoolgate/terms/revisions"
 )
 
 type termsSaveCmd struct {
@@ -23,7 +23,7 @@ func (c *termsSaveCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	r, err := appliance.SaveTerms(s.ctx, cfg, appliance.TermsSaving{By: c.By, Second: c.Second, Reason: c.Reason})
+	r, err := revisions.Save(s.ctx, cfg, revisions.Saving{By: c.By, Second: c.Second, Reason: c.Reason})
 	printChanges(s, r.Changes)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (c *termsHistoryCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	list, err := appliance.TermsRevisions(cfg)
+	list, err := revisions.List(cfg)
 	if err != nil {
 		return err
 	}

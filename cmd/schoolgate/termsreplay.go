@@ -10,11 +10,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"schoolgate/appliance"
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/policy"
 	"schoolgate/terms"
+	"schoolgate/terms/revisions"
 )
 
 type termsReplayCmd struct {
@@ -34,7 +34,7 @@ func (c *termsReplayCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	before, packsBefore, err := appliance.TermsInForce(cfg)
+	before, packsBefore, err := revisions.InForce(cfg)
 	if before == nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *termsReplayCmd) tried(s *session, cfg *configs.Config) (*terms.Set, map
 	if c.Packs != "" {
 		return tried(s, c.Packs)
 	}
-	set, err := appliance.LoadTerms(cfg.School.Terms.Packs)
+	set, err := revisions.Load(cfg.School.Terms.Packs)
 	return set, cfg.School.Terms.Packs, err
 }
 
@@ -92,8 +92,8 @@ func (r *replay) add(e *policy.Event) {
 	if profile == nil { // it was renamed or removed since
 		profile = r.cfg.School.Policy.Strictest()
 	}
-	was, wasOK := appliance.Hear(r.before, profile, e.Words)
-	now, nowOK := appliance.Hear(r.after, profile, e.Words)
+	was, _, wasOK := terms.Hear(r.before, profile, e.Words)
+	now, _, nowOK := terms.Hear(r.after, profile, e.Words)
 	if wasOK {
 		r.theme(was.Theme.String()).before++
 	}

@@ -20,29 +20,33 @@ const module = "schoolgate"
 var mayImport = map[string][]string{
 	"policy": nil,
 
-	"categories":  {"policy", "internal/siphash"},
-	"clients":     {"policy"},
-	"blocklists":  {"policy"},
-	"configs":     {"policy"},
-	"blockpage":   {"policy"},
+	"categories": {"policy", "internal/siphash"},
+	"clients":    {"policy"},
+	"blocklists": {"policy"},
+	"configs":    {"policy"},
+	"blockpage":  {"policy"},
+	"alerts":     {"policy", "internal/inside"},
+	"reports":    {"policy"},
+	"terms":      {"policy", "internal/phrases"},
+	"incidents":  {"policy", "audit"},
+	"console":    {"policy", "alerts", "reports"},
+	"firewall":   {"policy"},
+	"redaction":  {"policy"},
+	"helpcount":  {"policy"},
+	"control":    nil, // a socket, and what goes over it is its users'
+
 	"audit":       {"policy"},
 	"audit/index": {"policy", "audit"}, // made of the journal, and asked what the journal is
-	"alerts":      {"policy", "internal/inside"},
-	"reports":     {"policy"},
-	"terms":       {"policy", "internal/phrases"},
-	"containment": {"policy", "configs", "clients", "categories", "incidents", "redaction"},
-	"incidents":   {"policy", "audit"},
-	"console":     {"policy", "alerts", "reports"},
-	"firewall":    {"policy"},
-	"redaction":   {"policy"},
-	"helpcount":   {"policy"},
-	"acts":        {"policy", "configs", "audit", "control", "redaction", "supply"},
-	"retention":   {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
-	"evidence":    {"policy", "configs", "audit", "supply", "incidents"},
-	"desk":        {"policy", "configs", "audit", "control", "supply", "acts", "alerts", "incidents"},
-	"sealing":     {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
-	"control":     nil, // a socket, and what goes over it is its users'
-	"supply":      {"policy", "categories", "blocklists", "configs", "audit", "control", "redaction"},
+
+	// What a box does by its configuration, whether it is running or a command does it.
+	"supply":          {"policy", "configs", "audit", "control", "redaction", "categories", "blocklists"},
+	"sealing":         {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
+	"containment":     {"policy", "configs", "clients", "categories", "incidents", "redaction"},
+	"acts":            {"policy", "configs", "audit", "control", "redaction", "supply"},
+	"retention":       {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
+	"evidence":        {"policy", "configs", "audit", "supply", "incidents"},
+	"desk":            {"policy", "configs", "audit", "control", "supply", "acts", "alerts", "incidents"},
+	"terms/revisions": {"policy", "configs", "redaction", "supply", "acts", "terms"},
 
 	"dnsfilter":          {"policy", "dnsfilter/upstream", "dnsfilter/dnssec", "internal/siphash"},
 	"dnsfilter/upstream": {"policy", "dnsfilter/dnssec"},
@@ -63,10 +67,10 @@ var mayImport = map[string][]string{
 	"appliance": {
 		"policy", "categories", "clients", "blocklists", "configs", "blockpage", "audit", "audit/index", "alerts", "reports", "console",
 		"containment", "incidents", "control", "supply", "redaction", "helpcount", "sealing", "acts", "retention", "desk",
-		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms",
+		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms", "terms/revisions",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "desk", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "desk", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms", "terms/revisions"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},
