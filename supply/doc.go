@@ -13,6 +13,5 @@
 // ceremony of two people alone ([RemoveMandatory]).
 //
 // It also says how all that stands, from the files alone: how old each feed is
-// ([StatusOf]), which versions are damaged ([DamageOf]), what the lists cover
-// ([CoverageOf]) and which entries are doubtful ([AuditStore]).
+// ([StatusOf]) and which versions are damaged ([DamageOf]).
 package supply

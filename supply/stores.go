@@ -25,7 +25,7 @@ import (
 func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	if b.Out != "" {
 		b.Parsed = filepath.Dir(b.Out)
-		return buildFile(ctx, cfg, b)
+		return BuildFile(ctx, cfg, b)
 	}
 	s, err := Open(cfg, Options{Feeds: b.Feeds, Log: b.Log})
 	if err != nil {
@@ -42,7 +42,9 @@ func BuildStore(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsRe
 // ErrHeld: a version was built and is not in force before a person releases it.
 var ErrHeld = errors.New("held back")
 
-func buildFile(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
+// BuildFile builds a store of feeds in the file b.Out alone, under the key in its
+// folder. Feeds with an address are read from their fetched copies.
+func BuildFile(ctx context.Context, cfg *configs.Config, b ListsBuild) (ListsReport, string, error) {
 	folder := filepath.Dir(b.Out)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return ListsReport{}, "", err

@@ -10,6 +10,7 @@ import (
 
 	"schoolgate/blocklists"
 	"schoolgate/configs"
+	"schoolgate/quality"
 	"schoolgate/supply"
 )
 
@@ -27,16 +28,16 @@ func (c *listsAuditCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	if c.Limit < 1 || c.Limit > supply.DoubtLimit {
+	if c.Limit < 1 || c.Limit > quality.DoubtLimit {
 		return errors.New("--limit: want 1 to 100000")
 	}
-	var audit supply.ListAudit
+	var audit quality.ListAudit
 	if c.Feeds != "" {
 		feeds, err := loadFeeds(s, c.Feeds)
 		if err != nil {
 			return err
 		}
-		audit, err = supply.AuditFeeds(s.ctx, cfg, feeds, s.stderr, c.Limit)
+		audit, err = quality.AuditFeeds(s.ctx, cfg, feeds, s.stderr, c.Limit)
 		if err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (c *listsAuditCmd) Run(s *session) error {
 			return err
 		}
 		defer done()
-		if audit, err = supply.AuditStore(s.ctx, store, cfg.School, c.Limit); err != nil {
+		if audit, err = quality.AuditStore(s.ctx, store, cfg.School, c.Limit); err != nil {
 			return err
 		}
 	}
@@ -79,7 +80,7 @@ func (c *listsCoverageCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	coverage := supply.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
+	coverage := quality.CoverageOf(store.Info(), cfg.School.Policy, time.Now())
 	if c.Store == "" {
 		removed, err := supply.RemovedMandatory(cfg, store.Info())
 		if err != nil {

@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 
 	// What a box does by its configuration, whether it is running or a command does it.
 	"supply":          {"policy", "configs", "audit", "control", "redaction", "categories", "blocklists"},
+	"quality":         {"policy", "configs", "categories", "blocklists", "supply"}, // of lists
 	"sealing":         {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
 	"containment":     {"policy", "configs", "clients", "categories", "incidents", "redaction"},
 	"acts":            {"policy", "configs", "audit", "control", "redaction", "supply"},
@@ -70,7 +71,7 @@ var mayImport = map[string][]string{
 		"dnsfilter", "dnsfilter/dnssec", "proxy", "proxy/inspect", "proxy/pagescan", "terms", "terms/revisions",
 	},
 	// The command builds the appliance; it imports besides what a subcommand prints.
-	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "desk", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms", "terms/revisions"},
+	"cmd/schoolgate": {"appliance", "control", "supply", "acts", "retention", "evidence", "desk", "quality", "configs", "policy", "categories", "clients", "blocklists", "audit", "audit/index", "alerts", "containment", "incidents", "firewall", "proxy/inspect", "proxy/pagescan", "terms", "terms/revisions"},
 
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},

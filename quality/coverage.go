@@ -1,4 +1,4 @@
-package supply
+package quality
 
 import (
 	"cmp"
@@ -228,7 +228,7 @@ const maxSourcesShown = 4
 
 // Print shows the table to a person.
 func (c Coverage) Print(w io.Writer) error {
-	p := &printer{w: w}
+	p := &page{w: w}
 	p.f("What the lists in force cover (store %d, built %s)\n", c.Store, c.Built.Format("2 January 2006 15:04"))
 	kind, subject := "", ""
 	for _, r := range c.Rows {
@@ -252,4 +252,16 @@ func (c Coverage) Print(w io.Writer) error {
 		p.f("\nRED: %s\n", line)
 	}
 	return p.err
+}
+
+// page keeps the first error of writing.
+type page struct {
+	w   io.Writer
+	err error
+}
+
+func (p *page) f(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
 }

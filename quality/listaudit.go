@@ -1,4 +1,4 @@
-package supply
+package quality
 
 import (
 	"cmp"
@@ -16,6 +16,7 @@ import (
 	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // Doubt is an entry of a list that is probably wrong, and why.
@@ -82,11 +83,11 @@ func AuditFeeds(ctx context.Context, cfg *configs.Config, feeds []blocklists.Fee
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	out := filepath.Join(dir, "store.db")
-	report, _, err := buildFile(ctx, cfg, ListsBuild{Feeds: feeds, Out: out, Progress: progress})
+	report, _, err := supply.BuildFile(ctx, cfg, supply.ListsBuild{Feeds: feeds, Out: out, Progress: progress})
 	if err != nil {
 		return ListAudit{}, err
 	}
-	store, done, err := OpenStore(ctx, cfg, out)
+	store, done, err := supply.OpenStore(ctx, cfg, out)
 	if err != nil {
 		return ListAudit{}, err
 	}
@@ -198,7 +199,7 @@ func (a *auditor) record(r categories.Record) error {
 
 // refused are entries that a build did not take because nobody can buy their
 // suffix. A report keeps the first few of each list and counts the rest.
-func (a *auditor) refused(report ListsReport) {
+func (a *auditor) refused(report supply.ListsReport) {
 	for i := range report.Feeds {
 		f := &report.Feeds[i]
 		n := int(f.Refused[categories.ReasonRestricted])
@@ -235,7 +236,7 @@ func (d Doubt) Cells() []string {
 
 // Print shows the doubts to a person, the gravest first.
 func (l ListAudit) Print(w io.Writer) error {
-	p := &printer{w: w}
+	p := &page{w: w}
 	if l.Found == 0 {
 		p.f("No entry of store %d is doubted.\n", l.Store)
 		return p.err

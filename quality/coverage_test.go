@@ -1,8 +1,9 @@
-package supply
+package quality
 
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,16 +13,37 @@ import (
 	"schoolgate/categories"
 	"schoolgate/configs"
 	"schoolgate/policy"
+	"schoolgate/supply"
 )
 
 // schoolTime is a Tuesday morning in term.
 var schoolTime = time.Date(2026, 11, 24, 10, 15, 0, 0, time.UTC)
 
+var testKey = bytes.Repeat([]byte{7}, categories.KeySize)
+
+func textFeed(t *testing.T, name string, kind blocklists.Kind, c policy.Category, text string) blocklists.Feed {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return blocklists.Feed{Name: name, Path: path, Format: blocklists.Domains, Category: c, Kind: kind, Licence: "MIT", Weight: 1}
+}
+
+func contains(t *testing.T, what, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("%s holds no %q:\n%s", what, w, text)
+		}
+	}
+}
+
 // smallStore builds and opens a store of a few feeds.
 func smallStore(t *testing.T, feeds ...blocklists.Feed) *categories.Store {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "store.db")
-	if _, err := BuildLists(t.Context(), ListsBuild{Feeds: feeds, Out: out, Key: testKey, Version: 1}); err != nil {
+	if _, err := supply.BuildLists(t.Context(), supply.ListsBuild{Feeds: feeds, Out: out, Key: testKey, Version: 1}); err != nil {
 		t.Fatal(err)
 	}
 	store, err := categories.Open(out, testKey)
