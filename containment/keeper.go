@@ -116,8 +116,11 @@ func (s *Current) identify(table *clients.Table) policy.Identifier {
 // Snapshot is policy, lists and clients with what is contained.
 func (s *Current) Snapshot(p *policy.Policy, lists policy.Classifier, store uint64, table *clients.Table) *policy.Snapshot {
 	closed, err := s.Closed()
+	if _, is := lists.(categories.Suffixed); !is { // those of the snapshot before are
+		lists = categories.Suffixed{Classifier: lists}
+	}
 	next := policy.Snapshot{
-		Policy: p, Lists: categories.Suffixed{Classifier: lists}, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
+		Policy: p, Lists: lists, Clients: s.identify(table), StoreVersion: store, Closed: closed, Version: s.Version(p.Version),
 	}
 	if err != nil { // it was checked when it was read
 		next.Clients = table.CutOff(clients.Quarantine{All: true})
