@@ -29,6 +29,7 @@ type Held struct {
 	gateReport
 }
 
+// String tells a person what waits and why, and how to let it in.
 func (h *Held) String() string {
 	return fmt.Sprintf("store %d is HELD BACK since %s: %s; look into it, then: schoolgate lists release %d --reason ... --by ...",
 		h.Version, h.Since.Format("2 January 15:04"), strings.Join(h.Reasons, "; "), h.Version)
