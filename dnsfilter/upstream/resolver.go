@@ -146,6 +146,7 @@ func New(cfg Config) (*Resolver, error) {
 		r.zones[zone] = p
 		r.private = append(r.private, zone)
 	}
+	r.private = append(r.private, "ipv4only.arpa.") // its addresses tell of NAT64, and lead nowhere (RFC 8880)
 	for _, zone := range cfg.PrivateZones {
 		r.private = append(r.private, strings.ToLower(dns.Fqdn(zone)))
 	}

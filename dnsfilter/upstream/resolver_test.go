@@ -92,6 +92,7 @@ func TestResolve(t *testing.T) {
 		`must.example. 300 IN HTTPS 1 . mandatory=ech alpn="h2" ech="AEX+DQBBpQAgACB="`,
 		`plain.example. 300 IN HTTPS 1 . alpn="h2" ipv6hint=2001:db8::1`,
 		`target.example. 300 IN HTTPS 0 www.example.`,
+		"ipv4only.arpa. 300 IN A 192.0.0.170", "ipv4only.arpa. 300 IN AAAA 64:ff9b::c000:aa",
 	)
 	r := newResolver(t, Config{PrivateZones: []string{"School.test"}, PrivateNets: []netip.Prefix{netip.MustParsePrefix("10.200.0.0/16")}}, u)
 	for _, tc := range []struct {
@@ -114,6 +115,8 @@ func TestResolve(t *testing.T) {
 		{"the school's own zone may", "school.test", dns.TypeA, "NOERROR | school.test. A 10.9.9.9"},
 		{"and below", "nas.school.test", dns.TypeA, "NOERROR | nas.school.test. A 10.9.9.10"},
 		{"but not a name that ends alike", "notschool.test", dns.TypeA, "NOERROR private"},
+		{"a device finds out about NAT64", "ipv4only.arpa", dns.TypeA, "NOERROR | ipv4only.arpa. A 192.0.0.170"},
+		{"", "ipv4only.arpa", dns.TypeAAAA, "NOERROR | ipv4only.arpa. AAAA 64:ff9b::c000:aa"},
 		{"an address the school lists", "lan.example", dns.TypeA, "NOERROR | lan.example. A 10.200.0.1"},
 		{"ech and h3 go, all else stays", "h.example", dns.TypeHTTPS, `NOERROR | h.example. HTTPS 1 . mandatory="alpn" alpn="h2" port="8443" ipv4hint="203.0.113.1" key65400="abc"`},
 		{"a record of h3 alone goes", "only3.example", dns.TypeHTTPS, "NOERROR"},
