@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
 
 	"schoolgate/internal/testkit"
@@ -121,7 +122,8 @@ func TestLane(t *testing.T) {
 		}
 	}
 	ports, ids, _ := u.Seen()
-	if least := rounds * each / socketUses; ports < least || ports > 3*least {
+	late := int(testutil.ToFloat64(r.metrics.failed)) // on a busy machine some are, and asked from elsewhere
+	if least := rounds * each / socketUses; ports < least || ports > 3*least+late {
 		t.Errorf("%d queries came from %d ports, want about one for %d", rounds*each, ports, socketUses)
 	}
 	if ids < rounds*each*9/10 {
