@@ -271,9 +271,19 @@ func (l *loader) checkDNS(v value, dns *DNS) {
 	if len(dns.DoTListen)+len(dns.DoHListen) > 0 && dns.Certificate == "" {
 		v.problem("dns: dot_listen and doh_listen need a certificate (write certificate: and key:)")
 	}
-	checkNamed(v, "dns.upstreams", dns.Upstreams, dns.system)
+	checkServers(v, "dns.upstreams", dns.Upstreams, dns, dns.system)
 	for _, zone := range slices.Sorted(maps.Keys(dns.Zones)) {
-		checkNamed(v, fmt.Sprintf("dns.zones %q", zone), dns.Zones[zone], false)
+		checkServers(v, fmt.Sprintf("dns.zones %q", zone), dns.Zones[zone], dns, false)
+	}
+}
+
+// checkServers looks at the resolvers of a zone. Who asks itself waits for its own answer.
+func checkServers(v value, what string, servers []string, dns *DNS, others bool) {
+	checkNamed(v, what, servers, others)
+	for _, s := range servers {
+		if addr, err := netip.ParseAddrPort(s); err == nil && listensOn(dns.Listen, addr) {
+			v.problem("%s: %s is this box itself (write the resolver it is to ask)", what, s)
+		}
 	}
 }
 
