@@ -25,6 +25,7 @@ type exchange struct {
 	writer  *promptWriter
 	target  target       // what was asked for
 	broken  bool         // the origin's body ended in an error
+	revoked atomic.Bool  // its verdict changed while it was under way
 	read    bool         // the reply is a page that is read as it passes
 	body    *patientBody // what the client sends on, nil if nothing
 }
@@ -158,7 +159,7 @@ func (s *Server) prepare(x *exchange, r *http.Request) *http.Response {
 		if err := x.writer.control.EnableFullDuplex(); err != nil {
 			s.log.Debug("body and reply not at once", "err", err)
 		}
-		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream, trailer: r.Trailer}
+		x.body = &patientBody{ReadCloser: r.Body, control: x.writer.control, idle: s.limits.IdleStream, trailer: r.Trailer, fresh: s.freshOf(x)}
 		r.Body = x.body
 	}
 	return nil
@@ -174,6 +175,9 @@ func (s *Server) roundTrip(x *exchange, r *http.Request) *http.Response {
 	if err == nil && resp.StatusCode < 200 {
 		resp.Body.Close() // nobody asked for a 101: upgrades go another way
 		err = errUnasked
+	}
+	if x.revoked.Load() {
+		panic(http.ErrAbortHandler) // nothing more goes either way, as in a tunnel
 	}
 	if err != nil {
 		return s.failed(r, &x.outcome, err)
@@ -240,7 +244,7 @@ func (s *Server) incoming(resp *http.Response, x *exchange) {
 		delete(resp.Header, "Content-Length") // HTTP/2 has both, HTTP/1.1 either
 	}
 	x.outcome.refer(resp.Header)
-	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x, server: s, decided: now()}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, exchange: x, server: s, fresh: s.freshOf(x)}
 }
 
 // watchedBody notes an origin that broke off, so that the client's connection is
@@ -251,25 +255,44 @@ type watchedBody struct {
 	io.ReadCloser
 	exchange *exchange
 	server   *Server
+	fresh    freshness
+}
+
+// freshness keeps the verdict on an exchange from growing old while one body of it is on
+// its way.
+type freshness struct {
+	server   *Server
+	exchange *exchange
 	decided  time.Time // when the verdict was last asked for
 }
 
-// watchEvery is how often the verdict on a reply on its way is asked for anew.
+func (s *Server) freshOf(x *exchange) freshness { return freshness{s, x, x.target.Time} }
+
+// watchEvery is how often a verdict is asked for anew: nothing tells an exchange at once, as
+// tunnels are told (Recheck), so it is to be well within what is promised.
 const watchEvery = time.Second
+
+// over reports whether the verdict has changed. It is to be asked before what was read is
+// passed on: waiting for that may have taken long.
+func (f *freshness) over() bool {
+	t := now()
+	if t.Sub(f.decided) < min(watchEvery, f.server.limits.Recheck) {
+		return false
+	}
+	f.decided = t
+	return f.server.revokeExchange(f.exchange)
+}
 
 var errRevoked = errors.New("no longer allowed")
 
 func (b *watchedBody) Read(p []byte) (int, error) {
-	if t := now(); t.Sub(b.decided) >= watchEvery {
-		b.decided = t
-		if b.server.revokeReply(b.exchange) {
-			b.exchange.broken = true
-			return 0, errRevoked
-		}
-	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	switch {
+	case err != nil && err != io.EOF:
 		b.exchange.broken = true
+	case b.fresh.over():
+		b.exchange.broken = true
+		return 0, errRevoked
 	}
 	if !b.exchange.read {
 		b.server.metrics.unread.Add(float64(n))
@@ -292,6 +315,7 @@ type patientBody struct {
 	control *http.ResponseController
 	idle    time.Duration
 	trailer http.Header // of the request: there at the end of the body
+	fresh   freshness
 	whole   atomic.Bool // it was read to its end
 
 	mu   sync.Mutex
@@ -303,6 +327,9 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
+	if (err == nil || err == io.EOF) && b.fresh.over() {
+		return 0, errRevoked
+	}
 	if err == io.EOF {
 		b.whole.Store(true)
 		unclaimedTrailer(b.trailer)

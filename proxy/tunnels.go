@@ -195,12 +195,15 @@ func (tn *tunnel) stands() bool {
 // Recheck does so at once, for what staff close in an emergency.
 func (s *Server) Recheck() { s.revoke() }
 
-// revokeReply decides anew on a reply on its way, and records it if it must end.
-func (s *Server) revokeReply(x *exchange) bool {
+// revokeExchange decides anew on an exchange under way, and records it, once, if it must end.
+func (s *Server) revokeExchange(x *exchange) bool {
 	t := x.target
 	t.Time, t.finding = now(), ""
 	if s.decide(&t).Verdict == policy.Allow {
 		return false
+	}
+	if x.revoked.Swap(true) {
+		return true // told already, by the other body
 	}
 	t.finding = findingRevoked
 	s.metrics.revoked.Inc()

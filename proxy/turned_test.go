@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,5 +157,62 @@ func TestNamelessInside(t *testing.T) {
 	}
 	if e := g.journal.last(t); e.Host != "open.test" || e.Verdict != policy.Block || e.Finding != findingNoSNI {
 		t.Errorf("event %+v", e)
+	}
+}
+
+// TestRevokedUnderWay: what is sent on, and what is waited for, ends with its verdict like
+// what comes (Y34): no byte goes out or in that came after it.
+func TestRevokedUnderWay(t *testing.T) {
+	asked, more := make(chan struct{}, 1), make(chan struct{})
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/upload":
+			asked <- struct{}{}
+			_, err := io.Copy(io.Discard, r.Body)
+			if err == nil {
+				t.Error("the upload looks whole")
+			}
+		case "/waits":
+			asked <- struct{}{}
+			<-more
+			io.WriteString(w, "late")
+		case "/stream":
+			w.(http.Flusher).Flush()
+			asked <- struct{}{}
+			<-more
+			io.WriteString(w, "late")
+		}
+	}
+	g := newGlass(t, handler, func(c *Config) { c.Limits.Recheck = time.Microsecond }) // less than any of it takes
+	plain := origin(t, handler)
+	plain.Config.ErrorLog = discard
+	for _, path := range []string{"/upload", "/waits", "/stream"} {
+		g.box.school.set("open.test", allowedBy(policy.ReasonUncategorised))
+		conn := g.dial()
+		if path == "/upload" {
+			fmt.Fprintf(conn, "POST http://open.test:%s/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", portOf(t, plain))
+		} else {
+			fmt.Fprintf(conn, "GET http://open.test:%s%s HTTP/1.1\r\nHost: x\r\n\r\n", portOf(t, plain), path)
+		}
+		<-asked
+		g.box.school.set("open.test", blockedBy(policy.Gambling))
+		if path == "/upload" {
+			fmt.Fprint(conn, "1\r\nb\r\n")
+		} else {
+			more <- struct{}{}
+		}
+		reply, err := io.ReadAll(conn)
+		if strings.Contains(string(reply), "late") || err == nil && strings.HasSuffix(string(reply), "\r\n0\r\n\r\n") {
+			t.Errorf("%s: %q, %v", path, reply, err)
+		}
+		var told int
+		for _, e := range g.journal.all() {
+			if e.Finding == findingRevoked && e.Path == path {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%s: %d events of the end", path, told)
+		}
 	}
 }
