@@ -141,7 +141,7 @@ func TestSettings(t *testing.T) {
 		b := newBox(t, change)
 		b.addr = b.server.Addrs()[1].String()
 		want := fmt.Sprintf("PROXY 127.0.0.1:%d", addrPort(b.server.Addrs()[0]).Port())
-		for _, host := range []string{"wpad", "WPAD.school.internal", "wpad.evil.test"} {
+		for _, host := range []string{"wpad", "WPAD.school.internal", "wpad.evil.test", "wpad:80"} {
 			if reply := ask(b, host, "/wpad.dat"); !strings.Contains(reply, want) {
 				t.Errorf("%s: %q, want %s", host, reply, want)
 			}

@@ -37,7 +37,7 @@ func asksSettings(r *http.Request) bool {
 // itself, at a host named wpad on port 80. They are ours to give: whoever else
 // answered would have every request of the device.
 func asksWPAD(r *http.Request) bool {
-	host := strings.ToLower(r.Host)
+	host, _, _ := strings.Cut(strings.ToLower(r.Host), ":")
 	return r.URL.Path == "/wpad.dat" && (host == "wpad" || strings.HasPrefix(host, "wpad."))
 }
 
