@@ -19,6 +19,7 @@ func TestPosted(t *testing.T) {
 	for _, c := range []struct{ name, address, mediaType, encoding, body, want string }{
 		{"Startpage", "https://www.startpage.com/sp/search", form, "", "query=how+to+draw&cat=web", "how to draw"},
 		{"Google's form", "https://www.google.co.uk/search", form, "", "q=how%20to%20draw", "how to draw"},
+		{"a name in capitals and escaped", "https://www.bing.com/search", form, "", "%51=how+to+draw", "how to draw"},
 		{"DuckDuckGo without scripts", "https://html.duckduckgo.com/html/", form, "", "q=how+to+draw&b=", "how to draw"},
 		{"YouTube", "https://www.youtube.com/youtubei/v1/search?prettyPrint=false", "application/json", "", `{"context":{"query":"no"},"query":" how to draw ","params":""}`, "how to draw"},
 		{"YouTube's apps", "https://youtubei.googleapis.com/youtubei/v1/search", "application/json", "", `{"query":"how to draw"}`, "how to draw"},

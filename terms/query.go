@@ -76,20 +76,21 @@ func matchesAny(patterns, where string) bool {
 }
 
 // inQuery joins the values of every parameter of the engine: a second one hides
-// nothing.
+// nothing. Names are read as engines read them, of which some heed no case.
 func (e *engine) inQuery(query string) (words string) {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		name, value, _ := strings.Cut(pair, "=")
 		for p := range strings.FieldsSeq(e.params) {
-			if name != p {
+			if name != p && !strings.EqualFold(unescape(name), p) {
 				continue
 			}
 			if value = strings.TrimSpace(unescape(value)); value != "" && words != "" {
 				words += " "
 			}
 			words += value
+			break
 		}
 	}
 	return words

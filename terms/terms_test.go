@@ -192,6 +192,8 @@ func TestQuery(t *testing.T) {
 		{"stories", "https://archiveofourown.org/works/search?work_search%5Bquery%5D=a", "Archive of Our Own", "a"},
 		{"a shop", "https://www.temu.com/search_result.html?search_key=a", "Temu", "a"},
 		{"Swiggle", "https://swiggle.org.uk/?q=a", "Swiggle", "a"},
+		{"a name in capitals", "https://www.bing.com/search?Q=a+b", "Bing", "a b"},
+		{"an escaped name", "https://www.bing.com/search?%51=a+b", "Bing", "a b"},
 		{"escaped twice", "https://www.bing.com/search?q=a%2520b", "Bing", "a b"},
 		{"Latin-1", "https://www.bing.com/search?q=caf%E9", "Bing", "café"},
 		{"not an address", "a b c", "", ""},
