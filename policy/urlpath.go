@@ -12,7 +12,7 @@ import (
 // A list entry must meet every spelling that could reach the same page, so where
 // servers differ it takes the reading in which spellings meet:
 //
-//   - "\" is "/", and a run of slashes is one;
+//   - "\" is "/", escaped or not, as nginx and IIS have it, and a run of slashes is one;
 //   - an escape is decoded however often it was escaped; in the path each byte
 //     has one spelling, in the query only unreserved bytes are decoded, since
 //     "%26" is not "&" there; what stays escaped is in upper-case hex;
@@ -79,7 +79,10 @@ func appendSpelled(dst []byte, s string, plain, decoded uint8) []byte {
 			if !ok {
 				break
 			}
-			if c != '%' && (bytesIn[c]&decoded == 0 || c == '/') { // an escaped slash separates nothing
+			if c == '\\' && decoded == inPath {
+				c = '/'
+			}
+			if c != '%' && bytesIn[c]&decoded == 0 {
 				dst = appendEscape(dst[:end], c)
 				break
 			}
