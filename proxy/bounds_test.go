@@ -87,6 +87,10 @@ func TestContinue(t *testing.T) {
 	o := origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	b := newBox(t, nil)
 	conn := b.dial()
+	// Who was not told to go on is told that the connection ends: the body may or may not come.
+	if refusal := b.raw("POST http://blocked.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"); !strings.HasPrefix(refusal, "HTTP/1.1 403 ") || !strings.Contains(refusal, "\r\nConnection: close\r\n") {
+		t.Errorf("a refusal in place of 100: %q", refusal)
+	}
 	fmt.Fprintf(conn, "POST http://open.test:%s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", portOf(t, o))
 	first := make([]byte, 21)
 	if _, err := io.ReadFull(conn, first); err != nil || string(first) != "HTTP/1.1 100 Continue" {

@@ -130,8 +130,8 @@ func (d *dates) append(out []byte, t time.Time) []byte {
 // frame settles how the client knows where the body ends: by a length, by chunks,
 // or by the end of the connection.
 func (w *Answer) frame() {
-	if httpguts.HeaderValuesContainsToken(w.header["Connection"], "close") {
-		w.wantsClose = true
+	if w.expected || httpguts.HeaderValuesContainsToken(w.header["Connection"], "close") {
+		w.wantsClose = true // who was never told to go on with a body may do so or not
 	}
 	w.bodyless = w.request.Method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified
 	for _, line := range w.header["Trailer"] {
