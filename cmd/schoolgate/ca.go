@@ -107,7 +107,7 @@ type caRotateCmd struct {
 	configFlag
 	Now     bool     `help:"The new authority signs at once: for a key that others may know. Devices without it see errors until they have it."`
 	Again   bool     `help:"Make another though one is waiting to sign: devices that have only earlier ones will see errors until they have this one too."`
-	Exclude []string `help:"As for init." placeholder:"DOMAIN"`
+	Exclude []string `help:"As for init, and besides what the last one excludes." placeholder:"DOMAIN"`
 }
 
 // Run makes the next authority.

@@ -73,7 +73,8 @@ var ErrWaiting = errors.New("the next certificate authority has been made alread
 // Rotate makes the next authority. The one in force goes on signing for the
 // overlap, so that devices can be given the new certificate first; an overlap of
 // 0 is for a key that may be known to others. Where one waits already the answer is
-// ErrWaiting, unless another is wanted all the same.
+// ErrWaiting, unless another is wanted all the same. What the last one excludes stays
+// excluded.
 func Rotate(dir string, n New, overlap time.Duration, another bool) (*Authority, error) {
 	all, err := Load(dir)
 	if err != nil {
@@ -87,6 +88,7 @@ func Rotate(dir string, n New, overlap time.Duration, another bool) (*Authority,
 	if _, err := Signer(all, n.Now); err != nil {
 		overlap = 0 // nothing signs meanwhile
 	}
+	n.Exclude = slices.Concat(last.Certificate.ExcludedDNSDomains, n.Exclude)
 	return issue(dir, last.Number+1, n, n.Now.Add(overlap))
 }
 
@@ -172,7 +174,9 @@ func domains(list []string) (out []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, h.String())
+		if !slices.Contains(out, h.String()) {
+			out = append(out, h.String())
+		}
 	}
 	return out, nil
 }

@@ -248,6 +248,22 @@ func TestUseAuthorities(t *testing.T) {
 	}
 }
 
+// TestRotateExcludes: what devices were told never to believe the authority for, the next
+// one has no say in either.
+func TestRotateExcludes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	if _, err := Create(dir, New{Now: term, Exclude: []string{"gov.uk", "nhs.uk"}}); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Rotate(dir, New{Now: term, Exclude: []string{"NHS.uk.", "bank.example"}}, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := second.Certificate; !slices.Equal(got.ExcludedDNSDomains, []string{"gov.uk", "nhs.uk", "bank.example"}) || !got.PermittedDNSDomainsCritical {
+		t.Errorf("the second excludes %q, critical %v", got.ExcludedDNSDomains, got.PermittedDNSDomainsCritical)
+	}
+}
+
 // TestRotate: the old authority signs until the overlap is over, and leaves
 // change hands at that moment.
 func TestRotate(t *testing.T) {
