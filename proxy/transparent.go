@@ -202,7 +202,7 @@ func (tn *tunnel) admitTransparent(hello *sniff.Hello) bool {
 	for i, t := range targets {
 		if i > 0 {
 			r := s.decide(&t)
-			if wanted := s.wanted(&t, &r); wanted && !targets[0].wanted {
+			if wanted := s.wanted(&t, &r); wanted && !targets[0].wanted && s.able(&t) {
 				t.refuse(policy.ReasonProtocol, findingNoSNI, 0) // its inside would pass as that of the first
 			} else if targets[i].wanted = wanted; r.Verdict == policy.Allow {
 				continue // the one event is for the name dialled, or for the one refused

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"schoolgate/policy"
+	"schoolgate/proxy/inspect"
 )
 
 // TestTurned: a tunnel is carried no longer than it would be carried so (Y34): what is to
@@ -157,6 +158,15 @@ func TestNamelessInside(t *testing.T) {
 	}
 	if e := g.journal.last(t); e.Host != "open.test" || e.Verdict != policy.Block || e.Finding != findingNoSNI {
 		t.Errorf("event %+v", e)
+	}
+	// Of a device that is not looked into on that host it is carried, as by name.
+	g.server.inspector.trust.Refused(netip.MustParseAddr("127.0.0.1"), hosts("open.test")[0], inspect.Refusal{Told: true}, time.Now())
+	if conn, err = net.Dial("tcp", g.server.Addrs()[1].String()); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake(); err != nil {
+		t.Errorf("of a device that cannot be looked into: %v", err)
 	}
 }
 
