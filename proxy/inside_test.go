@@ -168,7 +168,7 @@ func TestNoAuthority(t *testing.T) {
 
 // TestSlowHandshake: a client that never finishes TLS is hung up on (G8).
 func TestSlowHandshake(t *testing.T) {
-	g := newGlass(t, hello, func(c *Config) { c.Limits.Hello = 50 * time.Millisecond })
+	g := newGlass(t, hello, func(c *Config) { c.Limits.Hello = time.Second })
 	// The oldest one that is spoken here has a word of its own.
 	old, err := g.tls("open.test", "open.test", "http/1.0")
 	if err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,13 +46,26 @@ func TestNamesBesideABusyProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	surfers.Stdout, surfers.Stderr = &said, &said
+	words, err := surfers.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	surfers.Stderr = os.Stderr
 	if err := surfers.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var said bytes.Buffer
+	out := bufio.NewReader(io.TeeReader(words, &said))
+	for line := ""; !strings.Contains(line, firstPage); {
+		if line, err = out.ReadString('\n'); err != nil {
+			t.Fatalf("the clients of the proxy: %v\n%s", err, &said)
+		}
+	}
 	took := askAtRate(t, b.DNS, rate, 20, 3*time.Second)
 	_ = begin.Close() // which ends them
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Fatal(err)
+	}
 	if err := surfers.Wait(); err != nil {
 		t.Fatalf("the clients of the proxy: %v\n%s", err, &said)
 	}
@@ -60,6 +76,9 @@ func TestNamesBesideABusyProxy(t *testing.T) {
 		t.Errorf("p99 %v, want less than %v", p99, wantP99)
 	}
 }
+
+// firstPage is what the clients say once the proxy is busy.
+const firstPage = "the first page is there"
 
 const surfingThrough, surfingAs = "SCHOOLGATE_TEST_SURF_THROUGH", "SCHOOLGATE_TEST_SURF_AS" // the proxy, how many clients
 
@@ -82,6 +101,7 @@ func TestSurfers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pages atomic.Int64
+	var first sync.Once
 	var surfing sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
 	for i := range n {
@@ -92,6 +112,7 @@ func TestSurfers(t *testing.T) {
 			for ctx.Err() == nil {
 				if surf(ctx, transport, "http://lesson.example:"+port+"/") {
 					pages.Add(1)
+					first.Do(func() { fmt.Println(firstPage) })
 				}
 			}
 		})

@@ -153,12 +153,12 @@ func (c *containBox) allClosed(typed time.Time, ways []way) {
 	c.t.Helper()
 	for _, w := range ways {
 		for !w.closed() {
-			if time.Since(typed) > 5*soon {
+			if time.Since(typed) > 10*soon {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		if took := time.Since(typed); took > soon {
+		if took := time.Since(typed); took > 2*soon { // a busy machine takes its time to start a command
 			c.t.Errorf("%s was open %s after the command was typed, want at most %s", w.name, took, soon)
 		}
 	}

@@ -122,9 +122,11 @@ func TestLane(t *testing.T) {
 		}
 	}
 	ports, ids, _ := u.Seen()
-	late := int(testutil.ToFloat64(r.metrics.failed)) // on a busy machine some are, and asked from elsewhere
-	if least := rounds * each / socketUses; ports < least || ports > 3*least+late {
-		t.Errorf("%d queries came from %d ports, want about one for %d", rounds*each, ports, socketUses)
+	// On a busy machine some are late, and asked again from elsewhere, and a port may have
+	// rested for long enough between two rounds.
+	late := int(testutil.ToFloat64(r.metrics.failed))
+	if least := rounds * each / socketUses; ports < least || ports > rounds+least+late {
+		t.Errorf("%d queries came from %d ports, want one for %d, and at most one more a round", rounds*each, ports, socketUses)
 	}
 	if ids < rounds*each*9/10 {
 		t.Errorf("%d queries had %d IDs", rounds*each, ids)

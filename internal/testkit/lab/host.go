@@ -33,7 +33,7 @@ type Host struct {
 // that should come gets longer.
 const (
 	patience = time.Second
-	longTime = 20 * time.Second
+	longTime = time.Minute
 )
 
 // Dial connects from the device, to an address.

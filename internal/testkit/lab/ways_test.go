@@ -186,7 +186,9 @@ func http2CarriesNothingElse(t *testing.T, c *catalogue, h *Host, v6 bool) {
 		}
 	}
 	c.recorded(t, h, v6, `"finding":"method"`, `"finding":"nested"`)
-	resp, err := h.Browser(v6, nil).Get("https://carrier.example/heavy")
+	b := h.Browser(v6, nil)
+	b.Timeout = 5 * longTime
+	resp, err := b.Get("https://carrier.example/heavy")
 	if err != nil {
 		t.Fatal(err)
 	}
