@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"schoolgate/internal/durable"
 	"schoolgate/policy"
 )
 
@@ -39,13 +40,7 @@ func (osDisk) Modify(name string) (file, error) { return openOS(name, 0) }
 func (osDisk) Rename(from, to string) error     { return os.Rename(from, to) }
 func (osDisk) Remove(name string) error         { return os.Remove(name) }
 
-func (osDisk) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (osDisk) SyncDir(dir string) error { return durable.SyncDir(dir) }
 
 func (osDisk) Allocate(name string, size int64) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"schoolgate/internal/durable"
 )
 
 // Cache keeps what was fetched: for each feed a folder with the copy that builds
@@ -223,7 +225,7 @@ func (p *part) name(name string) error {
 	if err := p.cache.step("sync the folder"); err != nil {
 		return err
 	}
-	return syncFolder(folder)
+	return durable.SyncDir(folder)
 }
 
 // drop removes the file unless it was kept. What cannot be removed is swept.
@@ -232,14 +234,6 @@ func (p *part) drop() {
 		_ = p.Close()           // closed already, as a rule
 		_ = os.Remove(p.Name()) // Sweep takes what stays
 	}
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Sweep removes copies that nobody refers to and parts of downloads that died.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"schoolgate/internal/durable"
 )
 
 // UpdateOptions say how feeds are brought up to date.
@@ -327,5 +329,5 @@ func (c *Cache) hold(f *Feed, file string, next *Copy) error {
 	if err := c.step("sync the folder"); err != nil {
 		return err
 	}
-	return syncFolder(c.folder(f.Name))
+	return durable.SyncDir(c.folder(f.Name))
 }

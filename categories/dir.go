@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"schoolgate/internal/durable"
 )
 
 // Dir keeps the versions of a store: store-<version>.db, and a file "current"
@@ -120,23 +122,8 @@ func (d *Dir) point(version uint64) error {
 }
 
 // replaceFile writes a file whole or not at all, durably, over what was there.
-func replaceFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+buildingMark+"*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return syncDir(filepath.Dir(path))
+func replaceFile(path string, data []byte) error {
+	return durable.Replace(path, filepath.Base(path)+buildingMark+"*", data)
 }
 
 // prune keeps the current version and the newest others. A store that somebody

@@ -119,11 +119,3 @@ func sumFile(f io.ReaderAt, size int64) ([]byte, error) {
 	}
 	return sums, nil
 }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"schoolgate/internal/durable"
 	"schoolgate/internal/siphash"
 	"schoolgate/policy"
 )
@@ -73,7 +74,7 @@ func writeFile(path string, data []byte) error {
 	if err := os.Link(tmp.Name(), path); err != nil { // unlike rename, never over another's
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // Kinds of keyed hashes, so that a host is never taken for a page.

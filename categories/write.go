@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"schoolgate/internal/durable"
 	"schoolgate/policy"
 )
 
@@ -245,5 +246,5 @@ func (w *writer) place() error {
 	if err := os.Rename(w.temp, w.path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(w.path))
+	return durable.SyncDir(filepath.Dir(w.path))
 }

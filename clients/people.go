@@ -17,6 +17,8 @@ import (
 	"unicode"
 
 	"golang.org/x/crypto/argon2"
+
+	"schoolgate/internal/durable"
 )
 
 // PeopleFile is the name, in the data folder, of the file of who may sign in.
@@ -119,7 +121,10 @@ func (all People) Write(name string) error {
 	if err = errors.Join(err, f.Sync(), f.Close(), asItsFolder(f.Name())); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(name))
 }
 
 // Sorted is everybody, by name.

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"schoolgate/internal/durable"
 )
 
 // The file, and the same once more. The copy is written first, so whichever of
@@ -126,9 +128,5 @@ func replace(name string, text []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(filepath.Dir(name))
 }

@@ -16,6 +16,7 @@ import (
 	"schoolgate/audit"
 	"schoolgate/configs"
 	"schoolgate/incidents"
+	"schoolgate/internal/durable"
 	"schoolgate/policy"
 	"schoolgate/supply"
 )
@@ -59,16 +60,7 @@ func makeKey(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrExist) {
 		return os.ReadFile(path)
 	}
-	return seed, errors.Join(err, syncDir(filepath.Dir(path)))
-}
-
-// syncDir has a new name in a folder outlive a power cut.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return seed, errors.Join(err, durable.SyncDir(filepath.Dir(path)))
 }
 
 // bundleAbout is the first record of a bundle: what it is, and what it was taken from.

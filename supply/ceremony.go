@@ -17,6 +17,7 @@ import (
 	"schoolgate/blocklists"
 	"schoolgate/categories"
 	"schoolgate/configs"
+	"schoolgate/internal/durable"
 )
 
 // A mandatory list leaves the lists in force by a ceremony alone (I5): two people
@@ -138,7 +139,7 @@ func writeCeremony(folder string, c Ceremony) error {
 		line = append([]byte{'\n'}, line...)
 	}
 	_, err = f.Write(append(line, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close(), syncFolder(folder)); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), durable.SyncDir(folder)); err != nil {
 		return notOnRecord(c, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"schoolgate/blocklists"
 	"schoolgate/categories"
+	"schoolgate/internal/durable"
 )
 
 // inputs are the copies of fetched feeds that a store is built of: feed → sums.
@@ -205,27 +206,5 @@ func writeJSON(path string, from any) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(append(text, '\n'))
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(path, filepath.Base(path)+".tmp-*", append(text, '\n'))
 }

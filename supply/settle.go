@@ -15,6 +15,7 @@ import (
 	"schoolgate/audit"
 	"schoolgate/blocklists"
 	"schoolgate/categories"
+	"schoolgate/internal/durable"
 	"schoolgate/policy"
 )
 
@@ -225,7 +226,7 @@ func (s *Supply) publish(ctx context.Context, c candidate, in inputs) (string, e
 	if err := os.Rename(c.path, path); err != nil {
 		return "", fmt.Errorf("category store: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return "", fmt.Errorf("category store: %w", err)
 	}
 	s.step("publish")

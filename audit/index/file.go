@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"schoolgate/audit"
+	"schoolgate/internal/durable"
 	"schoolgate/policy"
 )
 
@@ -148,7 +149,7 @@ func writeFile(dir string, keys audit.Keys, h *head, db []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 func writePages(w io.Writer, aead cipher.AEAD, first, db []byte) error {
@@ -183,14 +184,6 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 		return nil, err
 	}
 	return cipher.NewGCM(block)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // sealed is a sealed file as SQLite's driver reads it: as its database, opened

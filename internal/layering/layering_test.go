@@ -20,9 +20,9 @@ const module = "schoolgate"
 var mayImport = map[string][]string{
 	"policy": nil,
 
-	"categories": {"policy", "internal/siphash"},
-	"clients":    {"policy"},
-	"blocklists": {"policy"},
+	"categories": {"policy", "internal/siphash", "internal/durable"},
+	"clients":    {"policy", "internal/durable"},
+	"blocklists": {"policy", "internal/durable"},
 	"configs":    {"policy"},
 	"blockpage":  {"policy"},
 	"alerts":     {"policy", "internal/inside"},
@@ -35,17 +35,17 @@ var mayImport = map[string][]string{
 	"helpcount":  {"policy"},
 	"control":    nil, // a socket, and what goes over it is its users'
 
-	"audit":       {"policy"},
-	"audit/index": {"policy", "audit"}, // made of the journal, and asked what the journal is
+	"audit":       {"policy", "internal/durable"},
+	"audit/index": {"policy", "audit", "internal/durable"}, // made of the journal, and asked what the journal is
 
 	// What a box does by its configuration, whether it is running or a command does it.
-	"supply":          {"policy", "configs", "audit", "control", "redaction", "categories", "blocklists"},
+	"supply":          {"policy", "configs", "audit", "control", "redaction", "categories", "blocklists", "internal/durable"},
 	"quality":         {"policy", "configs", "categories", "blocklists", "supply"}, // of lists
 	"sealing":         {"policy", "configs", "audit", "incidents", "redaction", "helpcount"},
-	"containment":     {"policy", "configs", "clients", "categories", "incidents", "redaction"},
+	"containment":     {"policy", "configs", "clients", "categories", "incidents", "redaction", "internal/durable"},
 	"acts":            {"policy", "configs", "audit", "control", "redaction", "supply"},
 	"retention":       {"policy", "configs", "audit", "control", "redaction", "supply", "acts", "incidents"},
-	"evidence":        {"policy", "configs", "audit", "supply", "incidents"},
+	"evidence":        {"policy", "configs", "audit", "supply", "incidents", "internal/durable"},
 	"desk":            {"policy", "configs", "audit", "control", "supply", "acts", "alerts", "incidents"},
 	"terms/revisions": {"policy", "configs", "redaction", "supply", "acts", "terms"},
 
@@ -76,6 +76,7 @@ var mayImport = map[string][]string{
 	"internal/testkit":     {"policy"},
 	"internal/testkit/lab": {"internal/testkit"},
 	"internal/layering":    nil,
+	"internal/durable":     nil, // files and folders
 	"internal/inside":      nil, // ranges of addresses
 	"internal/phrases":     nil, // algorithms that know nothing of us
 	"internal/siphash":     nil,
