@@ -45,7 +45,7 @@ func (a *Appliance) diskCheck() Check {
 	if err != nil {
 		return Check{Name: "disk", Say: "where the data lie", Err: err}
 	}
-	say := fmt.Sprintf("%d%% in use, %s free", d.used(), megabytes(int64(d.free)))
+	say := fmt.Sprintf("%d%% in use, %.1f GB free", d.used(), float64(d.free)/1e9)
 	switch {
 	case d.free == 0:
 		return Check{Name: "disk", Say: say, Err: errors.New("full: nobody is served whose requests cannot be recorded; make room")}
@@ -63,5 +63,3 @@ func (a *Appliance) diskNotices() []alerts.Notice {
 	}
 	return []alerts.Notice{{Kind: alerts.NoticeDisk, Count: d.used()}}
 }
-
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

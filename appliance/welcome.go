@@ -42,6 +42,7 @@ func (a *Appliance) Checks() []Check {
 		checks[1].Err = fmt.Errorf("the category store can no longer be read; everything it is asked for is refused: run schoolgate reload")
 	}
 	checks = append(checks, a.diskCheck())
+	checks = append(checks, a.memoryCheck()...)
 	checks = append(checks, a.dnssecCheck()...)
 	checks = append(checks, a.containedCheck())
 	checks = append(checks, a.inspectCheck()...)

@@ -200,6 +200,10 @@ func (s *Server) lookForGone(before time.Time) {
 	s.inside1.Look(before)
 }
 
+// MemoryInUse is how much of the memory that it may take the process uses, as the gate
+// sees it ([gate.Gate.MemoryInUse]).
+func (s *Server) MemoryInUse() (share, scarceFrom, exhaustedFrom int) { return s.gate.MemoryInUse() }
+
 // Addrs are the addresses bound: those of Listen, of TLSListen, of PageListen, of
 // Transparent.HTTP and of Transparent.TLS, in this order.
 func (s *Server) Addrs() []net.Addr {

@@ -57,7 +57,7 @@ func TestFullDisk(t *testing.T) {
 
 	says("ok       disk")
 	room := fill(t, filepath.Join(data, "first"))
-	says("NOT OK   disk       100% in use, 0.0 MB free: full")
+	says("NOT OK   disk       100% in use, 0.0 GB free: full")
 	if got := gets("127.0.0.1", "lesson.example"); got != "NOERROR" { // it needs a new segment, and this month's key
 		t.Errorf("a full disk with a reserve: %s\n%s", got, b.Log())
 	}

@@ -108,6 +108,13 @@ func (g *Gate) Leave(a netip.Addr) {
 	g.bounds.Open.Set(float64(g.open))
 }
 
+// MemoryInUse is the share of the process's bound on memory in use, in a hundred, 0 if
+// there is no bound; and the shares from which clients with many connections get no more,
+// and from which nobody gets one.
+func (g *Gate) MemoryInUse() (share, scarceFrom, exhaustedFrom int) {
+	return g.memory.now(time.Now()), scarce, exhausted
+}
+
 // Open is how many connections are counted.
 func (g *Gate) Open() int {
 	g.mu.Lock()
