@@ -1,8 +1,10 @@
 package pipe
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -102,8 +104,19 @@ func (p *Fast) splice() (int64, error) {
 	}
 	p.limit = io.LimitedReader{R: p.src, N: int64(min(waiting, spliceAtOnce))}
 	n, err := p.dst.ReadFrom(&p.limit)
+	if errors.Is(err, os.ErrDeadlineExceeded) && p.writable() {
+		return n, nil // the reader was slow, and the time of the source went by
+	}
 	if err != nil {
 		return n, brokenWrite(err)
 	}
 	return n, nil
+}
+
+// writable reports whether the deadline of the destination is still ahead, so that one
+// which passed was the source's. Then nothing is lost: what had left its socket was
+// written before it was asked for more.
+func (p *Fast) writable() bool {
+	raw, err := p.dst.SyscallConn()
+	return err == nil && raw.Write(func(uintptr) bool { return true }) == nil
 }

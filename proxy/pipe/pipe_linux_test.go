@@ -144,6 +144,36 @@ func TestWhoseTimeIsUp(t *testing.T) {
 	}
 }
 
+// While a slow reader takes its time, the deadline of the source passes: that is no
+// fault of either, and what waits is moved by the next call.
+func TestSourceTimesOutBehindASlowReader(t *testing.T) {
+	src, from := pair(t)
+	dst, to := pair(t)
+	want := noise(3 * spliceFrom)
+	go send(from, want)
+	await(t, src, len(want))
+	p := NewFast(dst, src)
+	src.SetReadDeadline(time.Unix(1, 0)) // as if it had passed while dst.Write waited
+	if n, err := p.splice(); n != 0 || err != nil {
+		t.Fatalf("splice() = %d, %v; want nothing moved and no error", n, err)
+	}
+	if _, err := p.Some(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Some() = %v, want the deadline of the source", err)
+	}
+	src.SetReadDeadline(time.Time{})
+	go func() {
+		for {
+			if _, err := p.Some(); err != nil {
+				dst.CloseWrite()
+				return
+			}
+		}
+	}()
+	if got, err := io.ReadAll(to); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes came, %v; want the %d that were sent", len(got), err, len(want))
+	}
+}
+
 // A reader whose own time is up is not a quiet source, in the middle of a call either.
 func TestSlowReaderTimesOut(t *testing.T) {
 	src, from := pair(t)
