@@ -60,14 +60,23 @@ type Reply struct {
 func (q *Request) CarryOut(ctx context.Context, j *audit.Journal, loc *time.Location, retain func(context.Context, audit.RetainOptions) (audit.RetainReport, error)) (reply Reply, err error) {
 	switch {
 	case q.Add != nil:
+		if !says(q.Add.Reason) || !says(q.Add.By) {
+			return reply, errors.New("a hold needs a reason, and who asks for it")
+		}
 		reply.Hold, err = j.AddHold(*q.Add)
 	case q.Lift != 0:
-		if strings.TrimSpace(q.Second) == "" || samePerson(q.By, q.Second) {
+		if !says(q.By) || !says(q.Why) { // the journal is given more than what was said
+			return reply, errors.New("lifting a hold needs a reason, and who does it")
+		}
+		if !says(q.Second) || samePerson(q.By, q.Second) {
 			return reply, errors.New("lifting a hold takes two different people, since what it kept cannot be had back: --by and --second")
 		}
 		reply.Hold, err = j.LiftHold(q.Lift, q.By, q.Why+"; second person: "+q.Second)
 	case q.Run:
 		if q.TrustClock {
+			if !says(q.By) || !says(q.Why) {
+				return reply, errors.New("trusting the clock needs a reason, and who says so")
+			}
 			act := policy.StaffAct(time.Now(), q.By, "audit.retention.trust_clock", "", q.Why)
 			if err := j.Record(&act); err != nil {
 				return reply, err
@@ -93,7 +102,7 @@ func (q *Request) CarryOut(ctx context.Context, j *audit.Journal, loc *time.Loca
 
 // Clean takes addresses of mandatory lists out of the words in it.
 func (q *Request) Clean(lists policy.Classifier) {
-	q.Why = redaction.Text(lists, q.Why)
+	q.Why, q.Second = redaction.Text(lists, q.Why), redaction.Text(lists, q.Second)
 	if q.Add != nil {
 		q.Add.Reason = redaction.Text(lists, q.Add.Reason)
 	}
@@ -116,10 +125,17 @@ func ask(ctx context.Context, cfg *configs.Config, q Request) (reply Reply, err 
 	return reply, errors.Join(err, j.Close())
 }
 
-// samePerson compares names as people write them.
-func samePerson(a, b string) bool {
-	same := func(s string) string { return strings.Join(strings.Fields(strings.ToLower(s)), " ") }
-	return same(a) == same(b)
+// samePerson compares names as people read them: by words, without what shows nothing.
+func samePerson(a, b string) bool { return asRead(a) == asRead(b) }
+
+// says reports whether there is something to read in what somebody wrote.
+func says(s string) bool { return asRead(s) != "" }
+
+// joiners show nothing by themselves; [policy.Readable] leaves them for Urdu and Punjabi.
+var joiners = strings.NewReplacer("\u200c", "", "\u200d", "")
+
+func asRead(s string) string {
+	return strings.Join(strings.Fields(strings.ToLower(joiners.Replace(policy.Readable(s)))), " ")
 }
 
 // AddHold keeps what a legal hold matches from being removed, from now on.
