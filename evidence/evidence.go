@@ -164,6 +164,9 @@ func eventsOf(ctx context.Context, cfg *configs.Config, i *incidents.Incident, a
 		named = append([]policy.EventID{i.Facts.Event}, named...)
 	}
 	for _, id := range named {
+		if have[id] {
+			continue
+		}
 		e, err := journal.Event(ctx, id)
 		if errors.Is(err, audit.ErrNoEvent) {
 			unreadable++ // its days are over, say: the incident keeps what it said
