@@ -116,7 +116,7 @@ func TestTamperingIsTold(t *testing.T) {
 	if !good(text) {
 		t.Fatal("it is not good as it is")
 	}
-	for n := range text {
+	for n := 0; n < len(text); n += 7 { // each of them is tried in package audit
 		bad := bytes.Clone(text)
 		if bad[n] ^= 1; good(bad) {
 			t.Fatalf("byte %d was changed, and it is good", n)

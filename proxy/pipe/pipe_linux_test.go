@@ -233,8 +233,9 @@ func TestWaitingHoldsNothing(t *testing.T) {
 			t.Fatalf("it waits with a buffer in hand (%v), or does not wait: %v, %v", p.buf != nil, ready, err)
 		}
 	}
-	// A kernel pipe is two; Go keeps a few for whoever splices next.
-	if grown := descriptors(t) - before; grown >= tunnels {
+	// A kernel pipe is two. Go keeps a few for whoever splices next, and makes more than it
+	// needs under the race detector, which has pools forget.
+	if grown := descriptors(t) - before; grown >= 2*tunnels {
 		t.Errorf("%d idle tunnels hold %d descriptors beside their sockets", len(pipes), grown)
 	}
 }
