@@ -101,7 +101,8 @@ type Options struct {
 	Around     time.Duration // of the incident's time, for the same device
 }
 
-// maxEvents bounds the log entries of a bundle.
+// maxEvents bounds the log entries of a bundle. One that would have more is not written:
+// it says of itself that it has every entry.
 const maxEvents = 20000
 
 // Write writes what the register and the log hold of an incident: all of its
@@ -181,13 +182,14 @@ func eventsOf(ctx context.Context, cfg *configs.Config, i *incidents.Incident, a
 			list = append(list, e)
 		}
 	}
-	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvents, Veil: veil}
+	q := audit.Query{Device: i.Facts.Device, From: i.Facts.Time.Add(-around), To: i.Facts.Time.Add(around), Limit: maxEvents + 1, Veil: veil}
 	if q.Device == "" {
 		q.Client = i.Facts.Client
 	}
 	if i.Facts.Time.IsZero() || q.Device == "" && q.Client == "" {
 		return list, unreadable, nil
 	}
+	found := 0
 	for e, err := range journal.Search(ctx, q) {
 		if gap := (*audit.GapError)(nil); errors.As(err, &gap) {
 			unreadable++
@@ -195,6 +197,9 @@ func eventsOf(ctx context.Context, cfg *configs.Config, i *incidents.Incident, a
 		}
 		if err != nil {
 			return nil, 0, err
+		}
+		if found++; found > maxEvents {
+			return nil, 0, fmt.Errorf("the device has more than %d log entries within %s of the incident's time: ask for a shorter time around it", maxEvents, around)
 		}
 		if !have[e.ID] && mine(&e) {
 			list = append(list, e)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,5 +171,24 @@ func TestKey(t *testing.T) {
 	}
 	if _, err := Key(cfg); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("a damaged key: %v", err)
+	}
+}
+
+// A bundle says that it has every entry of the device: one that cannot have them all is not
+// written, and who asked is told what to do.
+func TestBundleIsWhole(t *testing.T) {
+	t.Parallel()
+	events := make([]policy.Event, maxEvents+1)
+	for n := range events {
+		events[n] = seen("busy.example", "tablet", "", time.Minute)
+	}
+	cfg := box(t, events...)
+	about := incident(incidents.Facts{Event: 1, Time: morning, Device: "tablet"})
+	_, err := Write(t.Context(), cfg, io.Discard, about, Options{By: "A DSL", Reason: "the police asked", Around: time.Hour})
+	if err == nil || !strings.Contains(err.Error(), "more than 20000 log entries within 1h0m0s") {
+		t.Errorf("%v, want that there are too many", err)
+	}
+	if _, err := Write(t.Context(), cfg, io.Discard, about, Options{By: "A DSL", Reason: "the police asked", Around: time.Second}); err != nil {
+		t.Errorf("a shorter time: %v", err)
 	}
 }
