@@ -179,6 +179,15 @@ func (o *Transport) control(_ context.Context, _, address string, _ syscall.RawC
 // dialRoute is the transport's dialler: it takes the route that was checked for
 // the request and fails without one.
 func (o *Transport) dialRoute(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := o.dialChecked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &idleConn{Conn: conn, idle: o.config.Limits.IdleStream}, nil
+}
+
+// dialChecked dials the route that was checked for the request.
+func (o *Transport) dialChecked(ctx context.Context) (net.Conn, error) {
 	r, ok := o.config.Route(ctx)
 	if !ok {
 		return nil, ErrNoRoute
@@ -186,9 +195,8 @@ func (o *Transport) dialRoute(ctx context.Context, _, _ string) (net.Conn, error
 	conn, err := o.Dial(ctx, r)
 	if err != nil {
 		o.config.Failed(err)
-		return nil, err
 	}
-	return &idleConn{Conn: conn, idle: o.config.Limits.IdleStream}, nil
+	return conn, err
 }
 
 // Knows reports whether it will be known at a time where a name leads, so that nobody

@@ -301,13 +301,8 @@ func (o *Transport) Close() {
 }
 
 func (o *Transport) open(ctx context.Context, key originKey) (*originConn, error) {
-	r, ok := o.config.Route(ctx)
-	if !ok {
-		return nil, ErrNoRoute
-	}
-	conn, err := o.Dial(ctx, r)
+	conn, err := o.dialChecked(ctx)
 	if err != nil {
-		o.config.Failed(err)
 		return nil, err
 	}
 	if key.secure {
