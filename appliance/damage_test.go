@@ -9,10 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"schoolgate/blocklists"
 	"schoolgate/categories"
-	"schoolgate/configs"
-	"schoolgate/internal/testkit"
 	"schoolgate/policy"
 	"schoolgate/supply"
 )
@@ -42,16 +39,8 @@ const footerSize = 24
 
 func mendsDamage(t *testing.T, spoil func([]byte) []byte, all bool) {
 	b := newFeedBox(t, betsAndFloor)
-	ports := testkit.FreePorts(t, 3)
-	b.write(b.cfg.Box.File, fmt.Sprintf(`policy: policy.yaml
-data: var
-lists: {feeds: feeds.yaml}
-dns: {listen: ["127.0.0.1:%d"], upstreams: ["192.0.2.1:53"]}
-proxy: {listen: ["127.0.0.1:%d"], allow_destinations: [127.0.0.0/8]}
-metrics: {listen: ["127.0.0.1:%d"]}
-`, ports[0], ports[1], ports[2]))
-	cfg, problems := configs.Load(b.cfg.Box.File)
-	if err := blocklists.Joined(problems); err != nil {
+	cfg, err := b.listens()()
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.publish(numbered("bet", 20), numbered("bad", 20))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"schoolgate/blocklists"
 	"schoolgate/configs"
 	"schoolgate/internal/testkit"
 	"schoolgate/policy"
@@ -49,6 +50,24 @@ func newFeedBox(t *testing.T, feeds string) *feedBox {
 	}
 	b.cfg = cfg
 	return b
+}
+
+// listens gives the box ports of its own, and says how its configuration is read again.
+func (b *feedBox) listens() (load func() (*configs.Config, error)) {
+	b.Helper()
+	ports := testkit.FreePorts(b, 3)
+	file := b.cfg.Box.File
+	b.write(file, fmt.Sprintf(`policy: policy.yaml
+data: var
+lists: {feeds: feeds.yaml}
+dns: {listen: ["127.0.0.1:%d"], upstreams: ["192.0.2.1:53"]}
+proxy: {listen: ["127.0.0.1:%d"], allow_destinations: [127.0.0.0/8]}
+metrics: {listen: ["127.0.0.1:%d"]}
+`, ports[0], ports[1], ports[2]))
+	return func() (*configs.Config, error) {
+		cfg, problems := configs.Load(file)
+		return cfg, blocklists.Joined(problems)
+	}
 }
 
 func (b *feedBox) write(path, text string) {

@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"schoolgate/blocklists"
-	"schoolgate/configs"
 	"schoolgate/containment"
-	"schoolgate/internal/testkit"
 	"schoolgate/policy"
 	"schoolgate/supply"
 )
@@ -208,18 +206,7 @@ func newRestless(t *testing.T, seed uint64) *restless {
 	for i := range 12 {
 		r.hosts = append(r.hosts, fmt.Sprintf("held-%d.%s", i, []string{"example", "test", "invalid"}[i%3]))
 	}
-	ports := testkit.FreePorts(t, 3)
-	r.write(r.cfg.Box.File, fmt.Sprintf(`policy: policy.yaml
-data: var
-lists: {feeds: feeds.yaml}
-dns: {listen: ["127.0.0.1:%d"], upstreams: ["192.0.2.1:53"]}
-proxy: {listen: ["127.0.0.1:%d"], allow_destinations: [127.0.0.0/8]}
-metrics: {listen: ["127.0.0.1:%d"]}
-`, ports[0], ports[1], ports[2]))
-	load := func() (*configs.Config, error) {
-		cfg, problems := configs.Load(r.cfg.Box.File)
-		return cfg, blocklists.Joined(problems)
-	}
+	load := r.listens()
 	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)

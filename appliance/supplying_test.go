@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"schoolgate/blocklists"
-	"schoolgate/configs"
-	"schoolgate/internal/testkit"
 	"schoolgate/policy"
 )
 
@@ -20,18 +18,7 @@ import (
 func TestARunningBoxFetchesAndSwaps(t *testing.T) {
 	b := newFeedBox(t, betsAndFloor)
 	b.publish(numbered("bet", 20), numbered("bad", 20))
-	ports := testkit.FreePorts(t, 3)
-	b.write(b.cfg.Box.File, fmt.Sprintf(`policy: policy.yaml
-data: var
-lists: {feeds: feeds.yaml}
-dns: {listen: ["127.0.0.1:%d"], upstreams: ["192.0.2.1:53"]}
-proxy: {listen: ["127.0.0.1:%d"], allow_destinations: [127.0.0.0/8]}
-metrics: {listen: ["127.0.0.1:%d"]}
-`, ports[0], ports[1], ports[2]))
-	load := func() (*configs.Config, error) {
-		cfg, problems := configs.Load(b.cfg.Box.File)
-		return cfg, blocklists.Joined(problems)
-	}
+	load := b.listens()
 	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +45,11 @@ metrics: {listen: ["127.0.0.1:%d"]}
 	if got := decided(); got.Verdict != policy.Block || got.StoreVersion == 0 {
 		t.Errorf("Decide = %+v", got)
 	}
-	page := get(t, fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[2]))
+	page := get(t, fmt.Sprintf("http://%s/readyz", cfg.Box.Metrics.Listen[0]))
 	if !strings.Contains(page, "2 feeds fetched; all green") {
 		t.Errorf("readyz: %s", page)
 	}
-	page = get(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", ports[2]))
+	page = get(t, fmt.Sprintf("http://%s/metrics", cfg.Box.Metrics.Listen[0]))
 	if !strings.Contains(page, `schoolgate_lists_feed_state{feed="floor",state="green"} 1`) {
 		t.Error("the state of the feeds is not in the metrics")
 	}
