@@ -110,7 +110,12 @@ func TestLane(t *testing.T) {
 	r := newResolver(t, Config{}, u)
 	rd := newReader(t, r, true)
 	const rounds, each = 20, 60
+	rested, began := 0, time.Now()
 	for round := range rounds {
+		if time.Since(began) >= portRest { // so much may have passed since the port was used
+			rested++
+		}
+		began = time.Now()
 		var names []string
 		for i := range each {
 			names = append(names, fmt.Sprintf("n%d.round%d.example", i, round))
@@ -122,11 +127,10 @@ func TestLane(t *testing.T) {
 		}
 	}
 	ports, ids, _ := u.Seen()
-	// On a busy machine some are late, and asked again from elsewhere, and a port may have
-	// rested for long enough between two rounds.
-	late := int(testutil.ToFloat64(r.metrics.failed))
-	if least := rounds * each / socketUses; ports < least || ports > rounds+least+late {
-		t.Errorf("%d queries came from %d ports, want one for %d, and at most one more a round", rounds*each, ports, socketUses)
+	late := int(testutil.ToFloat64(r.metrics.failed)) // on a busy machine some are, and asked from elsewhere
+	if least := rounds * each / socketUses; ports < least || ports > 3*least+late+rested {
+		t.Errorf("%d queries came from %d ports, want about one for %d: %d were late, and a port was closed by its rest at most %d times",
+			rounds*each, ports, socketUses, late, rested)
 	}
 	if ids < rounds*each*9/10 {
 		t.Errorf("%d queries had %d IDs", rounds*each, ids)

@@ -35,7 +35,7 @@ func TestBombs(t *testing.T) {
 		p := set.Read(c.body, "text/html", c.codings)
 		took := cpuTime(t) - began
 		runtime.ReadMemStats(&after)
-		if !p.Bomb() || p.Length() > MaxPage || took > 5*time.Second || after.TotalAlloc-before.TotalAlloc > 32<<20 {
+		if !p.Bomb() || p.Length() > MaxPage || took > 2*time.Second || after.TotalAlloc-before.TotalAlloc > 32<<20 {
 			t.Errorf("%s (%d bytes): bomb %t, %d bytes read, %v, %d MB allocated", c.promise, len(c.body), p.Bomb(), p.Length(), took,
 				(after.TotalAlloc-before.TotalAlloc)>>20)
 		}
